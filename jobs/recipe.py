@@ -1,0 +1,256 @@
+"""The recipe: one YAML file, checked in full before anything starts."""
+
+import difflib
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from cluster.engine import EngineSettings
+from cluster.session import ClusterSettings
+from cluster.stream import StreamSettings
+from cluster.train import TrainSettings
+from pipeline.choose import ChooseSettings
+from pipeline.curate import CurateSettings
+from pipeline.errors import BadRecipe
+from pipeline.generate import Generation, Sampling
+from pipeline.prompts import PROMPTS, check_template
+from pipeline.settings import Settings
+from pipeline.sources import Source
+from pipeline.teacher import TeacherSettings
+from pipeline.verify import VerifySettings
+
+
+class StudentSettings(Settings):
+    """The model that is trained."""
+
+    model: str
+    """A Hugging Face name, a folder, or a shipped model (SmolLM2-135M-Instruct)."""
+    engine: EngineSettings = EngineSettings()
+    """How vLLM runs it, for its own traces and for its scores."""
+
+
+class DistillSettings(Settings):
+    """Which traces are made."""
+
+    generations: tuple[Generation, ...] = Field(min_length=1)
+    """Ways of getting traces; all of a problem's lie in one shard."""
+
+
+class EvaluateSettings(Settings):
+    """What the student is measured on."""
+
+    benchmarks: dict[str, Source] = {}
+    """Name -> held-out problems; none of them may be trained on."""
+    models: tuple[Literal["base", "student", "teacher"], ...] = ("base", "student")
+    """Who is measured: the student before training, after it, and the teacher."""
+    prompt: str = "solve"
+    """The prompt's name."""
+    draws: int = Field(default=1, gt=0)
+    """Answers for each problem."""
+    sampling: Sampling = Sampling(max_tokens=32768)
+    """How they are drawn."""
+
+
+class EstimateSettings(Settings):
+    """What --dry-run can't know; used for its figures alone."""
+
+    prompt_tokens: int = Field(default=300, gt=0)
+    """Tokens of a prompt."""
+    problems: int | None = Field(default=None, gt=0)
+    """Problems after curation; none counts the sources' rows."""
+    correct: float = Field(default=1.0, ge=0, le=1)
+    """The share of traces that verify."""
+    trace_tokens: int | None = Field(default=None, gt=0)
+    """Tokens of a kept trace; none takes the most a draw may have."""
+
+
+class Recipe(Settings):
+    """All of a run."""
+
+    operational: ClassVar[frozenset[str]] = frozenset({"storage", "cluster", "stream", "estimate"})
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run's name: its folder below storage."""
+    storage: str = "runs"
+    """A folder or a URI (s3://, gs://) that every node can reach."""
+    seed: int = Field(default=0, ge=0)
+    """The seed of everything that is drawn."""
+    shards: int = Field(default=64, gt=0)
+    """Parts that the problems are split into; the unit of work, so at least a few for each actor."""
+    sources: tuple[Source, ...] = Field(min_length=1)
+    """Where problems come from; of equal prompts the first source's stays."""
+    curate: CurateSettings = CurateSettings()
+    """Which problems are kept."""
+    prompts: dict[str, str] = {}
+    """Further prompts by name, over {prompt} and {solution}."""
+    teacher: TeacherSettings | None = None
+    """Who is asked for long thoughts."""
+    student: StudentSettings
+    """Who is trained."""
+    distill: DistillSettings
+    """Which traces are made."""
+    verify: VerifySettings = VerifySettings()
+    """How they are judged."""
+    choose: ChooseSettings = ChooseSettings()
+    """Which are trained on."""
+    train: TrainSettings
+    """How the student is trained."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+    """What it is measured on."""
+    cluster: ClusterSettings = ClusterSettings()
+    """Which Ray the jobs run on."""
+    stream: StreamSettings = StreamSettings()
+    """What generate and verify take of the cluster."""
+    estimate: EstimateSettings = EstimateSettings()
+    """What --dry-run can't know."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _templates(cls, prompts: dict[str, str]) -> dict[str, str]:
+        for name, template in prompts.items():
+            check_template(name, template)
+        return prompts
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Recipe":
+        names = [generation.name for generation in self.distill.generations]
+        if len(set(names)) < len(names):
+            raise ValueError(f"distill.generations: names must differ, got {', '.join(names)}")
+        for generation in self.distill.generations:
+            self._needs_prompt(f"distill.generations.{generation.name}.prompt", generation.prompt)
+            if generation.engine == "teacher" and self.teacher is None:
+                raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
+        self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
+        if "teacher" in self.evaluate.models and self.teacher is None:
+            raise ValueError("evaluate.models names the teacher: add a teacher section")
+        for phase in self.train.phases:
+            for name in phase.generations:
+                if name not in names:
+                    raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
+        return self
+
+    def _needs_prompt(self, where: str, name: str) -> None:
+        known = {**PROMPTS, **self.prompts}
+        if name not in known:
+            raise ValueError(f"{where}: no prompt {name!r}; there are {', '.join(known)}")
+
+    def template(self, name: str) -> str:
+        """The prompt's text by its name."""
+        return {**PROMPTS, **self.prompts}[name]
+
+
+def load(path: str, overrides: list[str] | None = None) -> Recipe:
+    """The recipe of a file with `key=value` overrides. Raises BadRecipe with one line that says what would be right."""
+    values = _read(Path(path))
+    for override in overrides or []:
+        _override(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise BadRecipe(f"{path}: {_line(error)}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise BadRecipe(f"no recipe {path}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" line {where.line + 1}" if where else ""
+        raise BadRecipe(f"{path}{at} is not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(values, dict):
+        raise BadRecipe(f"{path} is no recipe: it must be a YAML mapping that starts with name: ...")
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read(path.parent / base), values)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise BadRecipe(f"{override!r} is no override: write key=value, such as train.lr=1e-5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadRecipe(f"{override!r}: the value is not YAML") from error
+    *path, last = key.split(".")
+    at: Any = values
+    for name in path:
+        at = _into(at, name, key)
+    if isinstance(at, list):
+        _into(at, last, key)
+        at[int(last)] = value
+    else:
+        at[last] = value
+
+
+def _into(at: Any, name: str, key: str) -> Any:
+    if isinstance(at, list):
+        if not name.isdigit() or int(name) >= len(at):
+            raise BadRecipe(f"{key}: {name!r} is no place in a list of {len(at)}; count from 0")
+        return at[int(name)]
+    if not isinstance(at, dict):
+        raise BadRecipe(f"{key}: there is nothing below {name!r}")
+    if at.get(name) is None:
+        at[name] = {}
+    return at[name]
+
+
+def _line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    # The tags of a union's members are no keys of the file.
+    tags = {"jsonl", "parquet", "hf", "reasoning_gym"}
+    path = [str(part) for part in first["loc"] if str(part) not in tags or part == first["loc"][-1]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}{_suggestion(path)}"
+    if first["type"] == "missing":
+        return f"{key} is missing: {_meaning(path)}"
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if not key:
+        return said
+    shown = "" if "key" in path[-1] else f"={first['input']!r:.60}"
+    return f"{key}{shown}: {said[0].lower()}{said[1:]}"
+
+
+def _suggestion(path: list[str]) -> str:
+    fields = _fields_at(path[:-1])
+    close = difflib.get_close_matches(path[-1], fields, n=1)
+    if close:
+        return f"; did you mean {'.'.join([*path[:-1], close[0]])}?"
+    return f"; there are {', '.join(fields)}" if fields else ""
+
+
+def _meaning(path: list[str]) -> str:
+    field = _fields_at(path[:-1]).get(path[-1])
+    return field.description if field is not None and field.description else "it has no default"
+
+
+def _fields_at(path: list[str]) -> dict[str, Any]:
+    model: Any = Recipe
+    for name in path:
+        fields = getattr(model, "model_fields", {})
+        if name in fields:
+            model = _inner(fields[name].annotation)
+    return dict(getattr(model, "model_fields", {}))
+
+
+def _inner(annotation: Any) -> Any:
+    """The settings class inside tuple[X, ...], X | None or a plain X."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner(argument)
+        if found is not None:
+            return found
+    return None

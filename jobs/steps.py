@@ -1,0 +1,87 @@
+"""The steps of a run, the folder that each makes, and the fingerprint of all that its content depends on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.models import identity as model_identity
+from jobs.recipe import Recipe
+from pipeline import lineage
+from pipeline.errors import Stop
+from pipeline.settings import fingerprint
+from pipeline.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run."""
+
+    name: str
+    folder: str
+    fingerprint: str
+    store: Store
+
+    def state(self) -> lineage.State:
+        """new, begun, done, or stale (made by another recipe)."""
+        return lineage.state(self.store, self.folder, fingerprint=self.fingerprint)
+
+    def begin(self) -> None:
+        """Make the folder ready for this recipe."""
+        lineage.begin(self.store, self.folder, fingerprint=self.fingerprint)
+
+    def finish(self) -> None:
+        """Mark the step as complete."""
+        lineage.finish(self.store, self.folder, fingerprint=self.fingerprint)
+
+    def needs(self, before: "Step") -> None:
+        """Raise Stop unless the step before is done by this recipe."""
+        if before.state() != "done":
+            raise Stop(f"{before.folder}/ is not ready for this recipe: run jobs.{before.name} first (or jobs.run)")
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """All steps of a recipe, in order."""
+
+    curate: Step
+    distill: Step
+    choose: Step
+    train: Step
+    evaluate: Step
+
+
+def store_of(recipe: Recipe) -> Store:
+    """The run's folder."""
+    return Store(f"{recipe.storage.rstrip('/')}/{recipe.name}")
+
+
+def steps_of(recipe: Recipe) -> Steps:
+    """The steps of a recipe; changing what a step depends on changes its fingerprint and those after it."""
+    store = store_of(recipe)
+    teacher = recipe.teacher.identity if recipe.teacher else None
+    base = model_identity(recipe.student.model)
+
+    def step(name: str, folder: str, *parts: Any) -> Step:
+        return Step(name, folder, fingerprint(name, *parts), store)
+
+    curate = step("curate", "problems", recipe.sources, recipe.curate, recipe.shards, recipe.evaluate.benchmarks)
+    asked = [
+        (generation, recipe.template(generation.prompt), teacher if generation.engine == "teacher" else base)
+        for generation in recipe.distill.generations
+    ]
+    student = [recipe.student.engine] if any(g.engine == "student" for g, *_ in asked) else []
+    distill = step("distill", "traces", curate.fingerprint, asked, student, recipe.verify, recipe.seed)
+    choose = step("choose", "dataset", distill.fingerprint, recipe.choose)
+    train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed)
+    evaluate = step(
+        "evaluate",
+        "scores",
+        recipe.evaluate,
+        recipe.template(recipe.evaluate.prompt),
+        recipe.student.engine,
+        recipe.verify,
+        recipe.seed,
+        base,
+        teacher if "teacher" in recipe.evaluate.models else None,
+        train.fingerprint if "student" in recipe.evaluate.models else None,
+    )
+    return Steps(curate, distill, choose, train, evaluate)

@@ -1,0 +1,106 @@
+"""What became of the rows: the counts that every summary is made of, for a shard or for a run."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from pipeline.ledger import Entry
+from pipeline.record import Problem, Trace
+
+
+@dataclass
+class ProblemCounts:
+    """Rows of curated problems."""
+
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "ProblemCounts") -> None:
+        """Count another shard in."""
+        self.kept += other.kept
+        self.dropped += other.dropped
+        self.sources += other.sources
+
+    def as_json(self) -> dict[str, object]:
+        """The keys of summary/curate.json."""
+        return {
+            "in": self.kept + self.dropped.total(),
+            "kept": self.kept,
+            "dropped": dict(sorted(self.dropped.items())),
+            "sources": dict(sorted(self.sources.items())),
+        }
+
+
+@dataclass
+class TraceCounts:
+    """Traces and the calls behind them; `cost_usd` is what this command spent, `cost_total_usd` what they cost in all.
+
+    `bought` + `reused` + `failed` is the number of calls wanted: an answer that was there already is reused, one that
+    was refused for good is failed.
+    """
+
+    problems: int = 0
+    traces: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    cost_usd: float = 0.0
+    cost_total_usd: float = 0.0
+
+    def add(self, other: "TraceCounts") -> None:
+        """Count another shard in."""
+        self.problems += other.problems
+        self.traces += other.traces
+        for mine, theirs in zip(self._counters(), other._counters(), strict=True):
+            mine.update(theirs)
+        self.cost_usd += other.cost_usd
+        self.cost_total_usd += other.cost_total_usd
+
+    def as_json(self) -> dict[str, object]:
+        """The keys of summary/distill.json, but for seconds."""
+        return {
+            "problems": self.problems,
+            "traces": self.traces,
+            "verdicts": {name: self.verdicts[name] for name in ("correct", "wrong", "undecided")},
+            "dropped": dict(sorted(self.dropped.items())),
+            "calls": {name: self.calls[name] for name in ("bought", "reused", "retried", "failed")},
+            "tokens": {name: self.tokens[name] for name in ("prompt", "thought", "reply")},
+            "cost_usd": self.cost_usd,
+            "cost_total_usd": self.cost_total_usd,
+        }
+
+    def _counters(self) -> tuple[Counter[str], ...]:
+        return self.verdicts, self.dropped, self.calls, self.tokens
+
+
+def count_problems(problems: Iterable[Problem]) -> ProblemCounts:
+    """The counts of one shard of problems."""
+    counts = ProblemCounts()
+    for problem in problems:
+        counts.sources[problem.source] += 1
+        if problem.drop is None:
+            counts.kept += 1
+        else:
+            counts.dropped[problem.drop] += 1
+    return counts
+
+
+def count_traces(traces: Collection[Trace], entries: dict[str, Entry], *, invocation: str) -> TraceCounts:
+    """The counts of one shard of traces; `entries` may be empty when the shard was finished by an earlier command."""
+    counts = TraceCounts(problems=len({trace.id for trace in traces}), traces=len(traces))
+    for trace in traces:
+        entry = entries.get(trace.ledger_key)
+        new = entry is not None and entry.invocation == invocation
+        counts.calls["failed" if trace.drop else "bought" if new else "reused"] += 1
+        if entry is not None and new:
+            counts.calls["retried"] += entry.attempts - 1
+            counts.cost_usd += trace.cost_usd
+        counts.cost_total_usd += trace.cost_usd
+        counts.tokens.update(prompt=trace.prompt_tokens, thought=trace.thought_tokens, reply=trace.reply_tokens)
+        if trace.drop is not None:
+            counts.dropped[trace.drop] += 1
+        elif trace.verdict is not None:
+            counts.verdicts[trace.verdict] += 1
+    return counts

@@ -1,0 +1,168 @@
+"""Ask an engine for draws, and put every answer into the ledger before anyone sees it. One path for all engines."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from pipeline.errors import Stop
+from pipeline.ledger import Call, Entry, Ledger, call_key, canonical
+from pipeline.prompts import render
+from pipeline.record import Problem
+from pipeline.settings import Settings
+
+
+class Sampling(Settings):
+    """How an engine draws."""
+
+    temperature: float = Field(default=0.6, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Nucleus of the distribution that is drawn from."""
+    max_tokens: int = Field(gt=0)
+    """The most tokens a draw may have, thought included; one that hits it is truncated."""
+
+
+class Generation(Settings):
+    """One way of getting traces: who is asked, with which prompt, how often."""
+
+    name: str
+    """What these traces are called in their rows and in train.phases."""
+    engine: Literal["teacher", "student"]
+    """Who answers: the teacher's API, or the student as it is before training, on vLLM."""
+    prompt: str = "solve"
+    """The prompt's name: solve, boxed, reformat, bare, or one of the recipe's own."""
+    draws: int = Field(default=1, gt=0)
+    """Answers for each problem."""
+    sampling: Sampling
+    """How it draws."""
+    problems: float = Field(default=1.0, gt=0, le=1)
+    """The share of the problems that is asked, the same ones every time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an engine gave for one call; see Entry for the fields."""
+
+    outcome: Literal["answered", "refused"]
+    why: str = ""
+    thought: str = ""
+    reply: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    thought_tokens: int = 0
+    reply_tokens: int = 0
+    cost_usd: float = 0.0
+    attempts: int = 1
+
+
+class Unfinished(Exception):
+    """A call that found no answer for now (the engine was busy or broken for too long): buy it on the next run."""
+
+
+class Engine(Protocol):
+    """Whoever answers calls."""
+
+    @property
+    def identity(self) -> str:
+        """Who answers: part of every call's key."""
+        ...
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a call's seed decides its answer."""
+        ...
+
+    async def answer(self, call: Call) -> Answer:
+        """The answer of one call. Raises Unfinished, or Stop when no call can be answered."""
+        ...
+
+
+def calls_for(
+    problem: Problem, generation: Generation, *, template: str, identity: str, seeded: bool, seed: int
+) -> list[Call]:
+    """The calls that a generation wants for a problem, one a draw; none if the problem is outside its share."""
+    if int(problem.id[-8:], 16) / 0xFFFFFFFF > generation.problems:
+        return []
+    messages = canonical(render(template, problem))
+    sampling = generation.sampling.model_dump_json()
+    calls = []
+    for draw in range(generation.draws):
+        # The seed is part of the key only where it decides the answer.
+        call_seed = (seed * 1_000_000 + draw) % 2**31 if seeded else -1
+        key = call_key(engine=identity, messages=messages, sampling=sampling, seed=call_seed, draw=draw)
+        calls.append(Call(key, problem.id, generation.name, identity, draw, call_seed, messages, sampling))
+    return calls
+
+
+async def buy(
+    calls: Iterable[Call],
+    *,
+    engine: Engine,
+    ledger: Ledger,
+    slots: asyncio.Semaphore,
+    invocation: str,
+    told: Callable[[Entry], None],
+) -> list[str]:
+    """Buy every call, as many at a time as there are slots, and return why any stayed unfinished.
+
+    Raises Stop when the engine can't answer at all, after what is in flight has come back and is on storage. A slot
+    is held until its answer is on storage, so a process that is killed loses no more calls than there are slots.
+    """
+    stops: list[Stop] = []
+
+    async def one(call: Call) -> str | None:
+        async with slots:
+            if stops:
+                return None
+            started = time.monotonic()
+            try:
+                answer = await engine.answer(call)
+            except Unfinished as error:
+                return str(error)
+            except Stop as stop:
+                stops.append(stop)
+                return None
+            entry = _entry(call, answer, seconds=time.monotonic() - started, invocation=invocation)
+            await ledger.add(entry)
+            told(entry)
+            return None
+
+    ended = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+    if stops:
+        raise stops[0]
+    return [why for why in ended if isinstance(why, str)]
+
+
+def _entry(call: Call, answer: Answer, *, seconds: float, invocation: str) -> Entry:
+    return Entry(
+        key=call.key,
+        problem_id=call.problem_id,
+        generation=call.generation,
+        engine=call.engine,
+        draw=call.draw,
+        seed=call.seed,
+        messages=call.messages,
+        sampling=call.sampling,
+        outcome=answer.outcome,
+        why=answer.why,
+        thought=answer.thought,
+        reply=answer.reply,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        cached_tokens=answer.cached_tokens,
+        thought_tokens=answer.thought_tokens,
+        reply_tokens=answer.reply_tokens,
+        cost_usd=answer.cost_usd,
+        seconds=seconds,
+        attempts=answer.attempts,
+        bought_at=time.time(),
+        invocation=invocation,
+    )

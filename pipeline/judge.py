@@ -1,0 +1,47 @@
+"""The symbolic judge: a process of its own that compares answers with math-verify, and may be killed at any time.
+
+`python -m pipeline.judge MEMORY_MB` reads one JSON line {"gold", "found"} and writes one JSON line {"verdict", "why"}.
+It sets no time limit itself: math-verify's own are signals, whole seconds, and count what they stop as wrong.
+"""
+
+import resource
+import sys
+
+import orjson
+
+
+def main() -> None:
+    """Answer lines until standard input ends."""
+    limit = int(sys.argv[1]) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # A library that prints must not break the protocol.
+    out, sys.stdout = sys.stdout.buffer, sys.stderr
+    for line in sys.stdin.buffer:
+        asked = orjson.loads(line)
+        verdict, why = judge(asked["gold"], asked["found"])
+        out.write(orjson.dumps({"verdict": verdict, "why": why}) + b"\n")
+        out.flush()
+
+
+def judge(gold: str, found: str) -> tuple[str, str]:
+    """Verdict and reason for two written answers; "undecided" whenever one of them can't be read."""
+    from math_verify import parse, verify
+
+    try:
+        gold_read, found_read = (
+            parse(f"\\boxed{{{text}}}", parsing_timeout=None, raise_on_error=True) for text in (gold, found)
+        )
+        if not gold_read:
+            return "undecided", "the gold answer can't be read"
+        if not found_read:
+            return "undecided", "the answer can't be read"
+        same = verify(gold_read, found_read, timeout_seconds=None, raise_on_error=True)
+    except MemoryError:
+        return "undecided", "out of memory"
+    except Exception as error:  # noqa: BLE001 hostile text may raise anything from sympy; it is a reason, not a crash
+        return "undecided", f"{type(error).__name__}: {error}"[:200]
+    return ("correct", "symbolic") if same else ("wrong", "symbolic")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The prompts, and the split of a reply into thought and answer: the only place that knows the tags."""
+
+from dataclasses import dataclass
+
+from pipeline.errors import BadRecipe
+from pipeline.record import Problem
+
+OPEN, CLOSE = "<think>", "</think>"
+
+PROMPTS = {
+    "solve": (
+        "{prompt}\n\n"
+        f"Think step by step between {OPEN} and {CLOSE}, then give the final answer as \\boxed{{answer}}."
+    ),
+    # For teachers that think by themselves and keep their thought apart (reasoning_content).
+    "boxed": "{prompt}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
+    # The paper's phase 1: worked solutions rewritten step by step, longer, boxed (after Fan et al., 2402.12219).
+    "reformat": (
+        "Rewrite the solution below as a longer, very detailed, step-by-step solution that a careful student could "
+        "follow without guessing. Keep its reasoning, fill in what it skips, correct nothing that is right, and end "
+        "with the final answer as \\boxed{{answer}}.\n\n"
+        "Problem:\n{prompt}\n\nSolution:\n{solution}"
+    ),
+    "bare": "{prompt}",
+}
+"""Name -> template over a problem's columns; a recipe may add its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A raw reply taken apart."""
+
+    thought: str
+    reply: str
+
+
+def render(template: str, problem: Problem) -> list[dict[str, str]]:
+    """The messages that ask for one problem."""
+    return [{"role": "user", "content": template.format(prompt=problem.prompt, solution=problem.solution)}]
+
+
+def check_template(name: str, template: str) -> None:
+    """Raise BadRecipe when a template asks for a column that there is not."""
+    try:
+        text = template.format(prompt="", solution="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise BadRecipe(
+            f"prompts.{name}: {error} is no column: use {{prompt}} and {{solution}}, and double other braces"
+        ) from error
+    if text == template:
+        raise BadRecipe(f"prompts.{name} never uses {{prompt}}, so every problem would be asked the same")
+
+
+def split(raw: str, *, truncated: bool) -> Split:
+    """Thought and reply of a text with inline tags.
+
+    A thought that was opened and never closed is all thought when the text was cut off; when the model stopped by
+    itself the text is its reply, for then it said all it had to say and a missing tag is no missing answer.
+    """
+    head, closed, tail = raw.rpartition(CLOSE)
+    if closed:
+        return Split(thought=head.replace(OPEN, "", 1).strip(), reply=tail.strip())
+    if OPEN in raw:
+        inside = raw.split(OPEN, 1)[1].strip()
+        return Split(thought=inside, reply="") if truncated else Split(thought="", reply=inside)
+    return Split(thought="", reply=raw.strip())
+
+
+def join(*, thought: str, reply: str) -> str:
+    """The assistant's text that a student is trained on: the thought in its tags, then the reply."""
+    return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if thought else reply

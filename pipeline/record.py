@@ -1,0 +1,110 @@
+"""The rows and their Parquet schemas. A row grows to the right: Problem -> Trace -> Example.
+
+A step adds columns and edits none behind it; what falls out keeps its row with `drop` set.
+"""
+
+import dataclasses
+import types
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+import xxhash
+
+Row = TypeVar("Row")
+
+Kind = Literal["math", "text", "choice"]
+"""How an answer is compared: by value, as normalised text, or as one letter."""
+
+VerdictName = Literal["correct", "wrong", "undecided"]
+
+# `text` answers may differ in case and spacing, so the id ignores only what no reader could see.
+_ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem with its known answer. `id` is the hash of its prompt; `drop` is a rule's name or None."""
+
+    id: str
+    source: str
+    kind: str
+    prompt: str
+    answer: str
+    solution: str
+    licence: str
+    drop: str | None
+    drop_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One draw for one problem, with what it cost and how it was judged.
+
+    Token counts are the engine's own; `seconds` is the time of the call that was answered; `cost_usd` counts
+    every billed attempt. `drop` is set when the engine gave no reply (its verdict is then None).
+    """
+
+    id: str
+    source: str
+    kind: str
+    prompt: str
+    answer: str
+    solution: str
+    licence: str
+    generation: str
+    engine: str
+    draw: int
+    ledger_key: str
+    messages: str
+    thought: str
+    reply: str
+    finish_reason: str
+    prompt_tokens: int
+    thought_tokens: int
+    reply_tokens: int
+    cost_usd: float
+    seconds: float
+    verdict: str | None
+    found: str | None
+    why: str | None
+    drop: str | None
+
+
+def problem_id(prompt: str) -> str:
+    """32 hex digits: the same for prompts that differ only in Unicode form or white space."""
+    text = " ".join(unicodedata.normalize("NFC", prompt).split())
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def shard_of(identifier: str, *, shards: int) -> int:
+    """The shard that holds every row of this problem."""
+    return int(identifier, 16) % shards
+
+
+def schema_of(row: type) -> pa.Schema:
+    """The Arrow schema of a row type: its annotations, in order."""
+    hints = get_type_hints(row)
+    return pa.schema([_field(f.name, hints[f.name]) for f in dataclasses.fields(row)])
+
+
+def to_table(rows: Iterable[Any], row: type) -> pa.Table:
+    """An Arrow table with one line for each row."""
+    names = [f.name for f in dataclasses.fields(row)]
+    held = list(rows)
+    return pa.table({name: [getattr(r, name) for r in held] for name in names}, schema=schema_of(row))
+
+
+def from_table(table: pa.Table, row: type[Row]) -> list[Row]:
+    """The rows of a table that `to_table` made; further columns are left out."""
+    names = [f.name for f in dataclasses.fields(row)]  # type: ignore[arg-type]
+    return [row(**line) for line in table.select(names).to_pylist()]
+
+
+def _field(name: str, hint: Any) -> pa.Field:
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = next(arg for arg in get_args(hint) if arg is not type(None))
+        return pa.field(name, _ARROW[inner])
+    return pa.field(name, _ARROW[hint], nullable=False)

@@ -1,0 +1,249 @@
+"""Where problems come from: JSONL, Parquet, Hugging Face data sets, reasoning-gym. In: files; out: raw problems.
+
+A source is read in slices that need nothing of each other, so that a cluster can read them side by side.
+"""
+
+import glob
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+import pyarrow.parquet as pq
+from pydantic import Field, field_validator
+
+from pipeline.errors import BadRecipe, Stop
+from pipeline.record import Kind
+from pipeline.settings import Settings
+
+_GYM_SLICE = 2000
+
+
+class Fields(Settings):
+    """Which field of a source's rows holds what."""
+
+    prompt: str = "problem"
+    """The problem's text."""
+    answer: str = "answer"
+    """The known answer."""
+    solution: str | None = None
+    """A worked solution, if there is one: what `reformat` rewrites."""
+
+
+class _Source(Settings):
+    name: str
+    """What the source is called in every row that comes from it."""
+    kind: Kind = "math"
+    """How answers are compared: math (by value), text (ignoring case and spacing), choice (one letter)."""
+    licence: str = "unknown"
+    """The licence of the problems; goes into every row and the data set's card."""
+    limit: int | None = Field(default=None, gt=0)
+    """Rows read from each file (or in all, for hf and reasoning_gym); none means all."""
+
+
+class _Mapped(_Source):
+    fields: Fields = Fields()
+    """Which field holds what."""
+    answer_regex: str | None = None
+    """Taken out of the answer field: the first group of the last match, such as '#### (.+)' for GSM8K."""
+
+    @field_validator("answer_regex")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = re.compile(value).groups
+            except re.error as error:
+                raise ValueError(f"is no regular expression ({error})") from error
+            if groups != 1:
+                raise ValueError(f"has {groups} groups; one group must hold the answer, such as '#### (.+)'")
+        return value
+
+
+class FileSource(_Mapped):
+    """Rows of local or mounted files."""
+
+    format: Literal["jsonl", "parquet"]
+    path: str
+    """A file, or a pattern such as data/*.jsonl."""
+
+
+class HfSource(_Mapped):
+    """A data set by its Hugging Face name."""
+
+    format: Literal["hf"]
+    path: str
+    """The name on the Hub, such as AI-MO/NuminaMath-CoT."""
+    config: str | None = None
+    """The data set's configuration, if it has several."""
+    split: str = "train"
+    """The split to read."""
+    revision: str | None = None
+    """The commit to read; pin it if the same data must come again."""
+
+
+class GymSource(_Source):
+    """Problems made by a reasoning-gym task."""
+
+    format: Literal["reasoning_gym"]
+    task: str
+    """The task's name, such as letter_counting."""
+    size: int = Field(gt=0)
+    """How many problems to make."""
+    seed: int = 0
+    """The seed of the generator."""
+    options: dict[str, Any] = {}
+    """The task's own options."""
+
+
+Source = Annotated[FileSource | HfSource | GymSource, Field(discriminator="format")]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of one source: rows start..stop of a file, a Hub shard or a generator."""
+
+    path: str
+    start: int
+    stop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One row as the source has it; None where the field is missing or empty."""
+
+    prompt: str | None
+    answer: str | None
+    solution: str | None
+
+
+def slices(source: Source) -> list[Slice]:
+    """The parts of a source, in order. Raises Stop when it isn't there, BadRecipe for an unknown task or option."""
+    if isinstance(source, FileSource):
+        paths = sorted(glob.glob(str(Path(source.path).expanduser())))
+        if not paths:
+            raise Stop(f"source {source.name}: no file matches {source.path}")
+        return [Slice(path, 0, source.limit) for path in paths]
+    if isinstance(source, HfSource):
+        return [Slice(source.path, 0, source.limit)]
+    _gym(source)
+    size = min(source.size, source.limit or source.size)
+    return [Slice(source.task, at, min(at + _GYM_SLICE, size)) for at in range(0, size, _GYM_SLICE)]
+
+
+def size_of(source: Source) -> int | None:
+    """How many rows a source will give, if that can be told without reading it all."""
+    if isinstance(source, GymSource):
+        return min(source.size, source.limit or source.size)
+    if isinstance(source, HfSource):
+        return source.limit
+    counts = [_count(source, part.path) for part in slices(source)]
+    return sum(min(n, source.limit or n) for n in counts)
+
+
+def read(source: Source, part: Slice) -> Iterator[Raw]:
+    """The rows of a slice. Raises Stop that names the file and line of what can't be read."""
+    if isinstance(source, GymSource):
+        return _read_gym(source, part)
+    return (_mapped(source, row) for row in _checked(source, _rows(source, part)))
+
+
+def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any]]:
+    rows = _read_hf(source) if isinstance(source, HfSource) else _FILES[source.format](part.path)
+    for number, row in enumerate(rows):
+        if part.stop is not None and number >= part.stop:
+            return
+        yield row
+
+
+def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
+    with Path(path).open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise Stop(f"{path} line {number} is not JSON ({error}); mend or remove that line") from error
+            if not isinstance(row, dict):
+                raise Stop(f"{path} line {number} is {type(row).__name__}, not an object with fields")
+            yield row
+
+
+def _read_parquet(path: str) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                yield from batch.to_pylist()
+    except (OSError, ValueError) as error:
+        raise Stop(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+_FILES = {"jsonl": _read_jsonl, "parquet": _read_parquet}
+
+
+def _read_hf(source: HfSource) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(
+            source.path, source.config, split=source.split, revision=source.revision, streaming=True
+        )
+        yield from rows
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise Stop(f"source {source.name}: data set {source.path} can't be read: {reason}") from error
+
+
+def _checked(source: FileSource | HfSource, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        for name in (source.fields.prompt, source.fields.answer, source.fields.solution):
+            # A field that the first row lacks is a wrong recipe; one that a later row lacks is a bad row.
+            if number == 0 and name is not None and name not in row:
+                raise Stop(f"source {source.name}: no field {name!r}; the first row has: {', '.join(row)}")
+        yield row
+
+
+def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
+    fields = source.fields
+    answer = _text(row.get(fields.answer))
+    if answer is not None and source.answer_regex is not None:
+        found = re.findall(source.answer_regex, answer, re.MULTILINE)
+        answer = found[-1].strip() or None if found else None
+    solution = _text(row.get(fields.solution)) if fields.solution else None
+    return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution)
+
+
+def _text(value: Any) -> str | None:
+    # Answers come as numbers too; an integral float is an integer that passed through pandas.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() or None if isinstance(value, str | int | float) else None
+
+
+def _read_gym(source: GymSource, part: Slice) -> Iterator[Raw]:
+    data = _gym(source)
+    for index in range(part.start, part.stop or source.size):
+        entry = data[index]
+        yield Raw(prompt=_text(entry["question"]), answer=_text(entry["answer"]), solution=None)
+
+
+def _gym(source: GymSource) -> Any:
+    with warnings.catch_warnings():
+        # reasoning-gym imports a package whose source warns on every import.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym
+    try:
+        return reasoning_gym.create_dataset(source.task, size=source.size, seed=source.seed, **source.options)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise BadRecipe(f"source {source.name}: reasoning-gym task {source.task!r}: {error}") from error
+
+
+def _count(source: FileSource, path: str) -> int:
+    if source.format == "parquet":
+        return int(pq.read_metadata(path).num_rows)
+    with Path(path).open("rb") as lines:
+        return sum(1 for line in lines if line.strip())

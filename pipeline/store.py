@@ -1,0 +1,166 @@
+"""A run's folder: a local path or any URI that pyarrow.fs opens. Files are written whole or not at all.
+
+Local files are written beside their place, synced and moved into it; object stores show an object only once it is
+complete. So a file that is there is finished: it is its own done mark.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipeline.errors import Stop
+
+_BLOCK_BYTES = 1 << 22
+_REASONS = {
+    errno.ENOSPC: "no space is left on the disk: free some and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some and run the same command again",
+    errno.EACCES: "no permission to write there",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """Reads and writes files below one root; names are relative to it, with forward slashes."""
+
+    root: str
+
+    def __post_init__(self) -> None:
+        if "://" not in self.root:
+            object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine (or a mount of it)."""
+        return "://" not in self.root or self.root.startswith("file://")
+
+    def address(self, name: str) -> str:
+        """The full path or URI of a file, as other libraries open it."""
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+    def exists(self, name: str) -> bool:
+        """Whether a finished file or a folder of that name is there."""
+        fs, base = _open(self.root)
+        return bool(fs.get_file_info(f"{base}/{name}").type != pafs.FileType.NotFound)
+
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        """The sorted names of the finished files directly in a folder; none if there is no such folder."""
+        fs, base = _open(self.root)
+        found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
+        names = (info.base_name for info in found if info.type == pafs.FileType.File)
+        return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
+
+    def folders(self, folder: str) -> list[str]:
+        """The sorted names of the folders directly in a folder."""
+        fs, base = _open(self.root)
+        found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """The whole Parquet file, or some of its columns."""
+        fs, base = _open(self.root)
+        return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
+
+    def read_json(self, name: str) -> Any:
+        """The value of a JSON file."""
+        fs, base = _open(self.root)
+        with fs.open_input_stream(f"{base}/{name}") as stream:
+            return orjson.loads(stream.read())
+
+    def read_text(self, name: str) -> str:
+        """A text file."""
+        fs, base = _open(self.root)
+        with fs.open_input_stream(f"{base}/{name}") as stream:
+            return bytes(stream.read()).decode()
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a Parquet file (zstd), whole or not at all."""
+        with self._whole(name) as sink:
+            pq.write_table(table, sink, compression="zstd")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file, indented, whole or not at all."""
+        self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        with self._whole(name) as sink:
+            sink.write(content)
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is gone already is no error."""
+        fs, base = _open(self.root)
+        with contextlib.suppress(FileNotFoundError):
+            fs.delete_file(f"{base}/{name}")
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder and all in it; one that is gone already is no error."""
+        fs, base = _open(self.root)
+        with contextlib.suppress(FileNotFoundError):
+            fs.delete_dir(f"{base}/{folder}")
+
+    def copy_folder(self, source: str, target: str) -> None:
+        """Copy all files of a folder into another, each whole or not at all."""
+        fs, base = _open(self.root)
+        for name in self.names(source):
+            with fs.open_input_stream(f"{base}/{source}/{name}") as stream, self._whole(f"{target}/{name}") as sink:
+                while block := stream.read(_BLOCK_BYTES):
+                    sink.write(block)
+
+    @contextlib.contextmanager
+    def _whole(self, name: str) -> Iterator[IO[bytes]]:
+        fs, base = _open(self.root)
+        try:
+            if self.is_local:
+                with _local_whole(Path(base) / name) as sink:
+                    yield sink
+            else:
+                with fs.open_output_stream(f"{base}/{name}") as sink:
+                    yield sink
+        except OSError as error:
+            raise Stop(f"can't write {self.address(name)}: {_reason(error)}") from error
+
+
+_opened: dict[str, tuple[pafs.FileSystem, str]] = {}
+_opening = threading.Lock()
+
+
+def _open(root: str) -> tuple[pafs.FileSystem, str]:
+    with _opening:
+        if root not in _opened:
+            try:
+                fs, base = pafs.FileSystem.from_uri(root)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise Stop(f"can't open storage {root}: {error}") from error
+            _opened[root] = (fs, base.rstrip("/"))
+        return _opened[root]
+
+
+@contextlib.contextmanager
+def _local_whole(path: Path) -> Iterator[IO[bytes]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The leading dot keeps a half-written file out of `names` and out of *.parquet patterns.
+    beside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        with beside.open("wb") as sink:
+            yield cast(IO[bytes], sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0, error.strerror or str(error))

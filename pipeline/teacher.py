@@ -1,0 +1,295 @@
+"""The teacher: a client of the OpenAI chat-completions API, as nearly every provider and local server offers it.
+
+Streams by default, with an idle timeout instead of a total one, so that an hour-long thought survives. What comes back
+wrong is sorted once, here: try again (429, 5xx, broken connections), give this call up with a reason (400, content
+filter), or stop the run (401, 403, 404).
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+from pydantic import Field, model_validator
+
+from pipeline.errors import Stop
+from pipeline.generate import Answer, Unfinished
+from pipeline.ledger import Call, canonical
+from pipeline.prompts import split
+from pipeline.settings import Settings
+from pipeline.standin.settings import StandinSettings
+from pipeline.sse import Reply, read_stream, read_whole
+
+_BACKOFF_S = (1.0, 60.0)
+_CHARS_PER_TOKEN = 4
+
+
+class TeacherSettings(Settings):
+    """An OpenAI-compatible endpoint and what it costs."""
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"base_url", "api_key_env", "stream", "in_flight", "actors", "connect_timeout_s", "idle_timeout_s"}
+        | {"max_attempts", "rate_limit_patience_s", "prompt_usd_per_mtok", "cached_usd_per_mtok"}
+        | {"completion_usd_per_mtok"}
+    )
+
+    model: str
+    """The model's name as the endpoint knows it."""
+    base_url: str | None = None
+    """The API's address up to /v1, such as https://api.example.com/v1; none with `standin`."""
+    served_by: str | None = None
+    """Names who serves the model, in the ledger's keys. None takes the address's host, so another host is asked anew;
+    set it to keep what was bought when the address changes."""
+    api_key_env: str | None = None
+    """The name (not the value) of the environment variable that holds the key, on every node."""
+    stream: bool = True
+    """Server-sent events; off only for endpoints that have none."""
+    send_seed: bool = True
+    """Whether each draw sends its own `seed`; off for endpoints that refuse it."""
+    max_tokens_field: str = "max_tokens"
+    """What the endpoint calls the cap: max_tokens, or max_completion_tokens."""
+    extra_body: dict[str, Any] = {}
+    """Further fields of every request, such as {reasoning_effort: high}."""
+    in_flight: int = Field(default=64, gt=0)
+    """Calls open at once in each calling actor."""
+    actors: int = Field(default=1, gt=0)
+    """The most calling actors; in_flight x actors calls are open at once."""
+    connect_timeout_s: float = 30.0
+    """Seconds to open a connection."""
+    idle_timeout_s: float = 600.0
+    """Seconds without a byte before an answer is given up and asked again."""
+    max_attempts: int = Field(default=6, gt=0)
+    """Tries of one call through errors before it is left for the next run; 429 does not count."""
+    rate_limit_patience_s: float = 3600.0
+    """Seconds one call may wait through 429s before it is left for the next run."""
+    prompt_usd_per_mtok: float = Field(default=0.0, ge=0)
+    """Price of a million prompt tokens, USD."""
+    cached_usd_per_mtok: float | None = Field(default=None, ge=0)
+    """Price of a million cached prompt tokens, USD; none means the prompt's price."""
+    completion_usd_per_mtok: float = Field(default=0.0, ge=0)
+    """Price of a million completion tokens, thought included, USD."""
+    standin: StandinSettings | None = None
+    """Starts the stand-in teacher on this machine instead of asking a real one."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "TeacherSettings":
+        if (self.base_url is None) == (self.standin is None):
+            raise ValueError("needs either base_url (an API's address up to /v1) or standin, not both")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """Who answers, for the ledger's keys: model, who serves it, and what else goes into every request."""
+        served_by = self.served_by
+        if served_by is None:
+            served_by = self.standin.identity if self.standin else (self.base_url or "").split("/")[2].split("@")[-1]
+        extra = f" {canonical(self.extra_body)}" if self.extra_body else ""
+        return f"{self.model} @ {served_by}{extra}"
+
+    def cost(self, *, prompt: int, cached: int, completion: int) -> float:
+        """USD for so many tokens; `cached` are part of `prompt`."""
+        cached_price = self.prompt_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
+        usd = (prompt - cached) * self.prompt_usd_per_mtok + cached * cached_price
+        return (usd + completion * self.completion_usd_per_mtok) / 1e6
+
+
+@dataclass
+class Teacher:
+    """Answers calls over HTTP; use it in `async with`. `asked` is told of every retry."""
+
+    settings: TeacherSettings
+    base_url: str
+    api_key: str | None = field(repr=False, default=None)
+    retried: int = 0
+    _session: aiohttp.ClientSession | None = None
+    _hold_until: float = 0.0
+
+    @property
+    def identity(self) -> str:
+        """Who answers, for the ledger's keys."""
+        return self.settings.identity
+
+    @property
+    def seeded(self) -> bool:
+        """Whether draws send their seed."""
+        return self.settings.send_seed
+
+    async def __aenter__(self) -> "Teacher":
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self.settings.connect_timeout_s, sock_read=self.settings.idle_timeout_s
+            ),
+            headers=headers,
+            json_serialize=lambda value: orjson.dumps(value).decode(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def answer(self, call: Call) -> Answer:
+        """One answer, through retries. Raises Unfinished when they run out, Stop when the endpoint is unusable."""
+        body = self._body(call)
+        errors = attempts = 0
+        patience = self.settings.rate_limit_patience_s
+        while True:
+            await self._hold()
+            attempts += 1
+            try:
+                return self._answer(await self._ask(body), attempts=attempts)
+            except _Refused as refused:
+                return Answer(outcome="refused", why=str(refused), attempts=attempts)
+            except _Again as again:
+                self.retried += 1
+                errors += not again.limited
+                wait = again.wait_s if again.wait_s is not None else _backoff(errors or attempts)
+                patience -= wait if again.limited else 0
+                if errors >= self.settings.max_attempts or patience < 0:
+                    raise self._give_up(again) from again
+                if again.limited:
+                    # A limit is the endpoint's, not this call's: everyone in this process waits.
+                    self._hold_until = max(self._hold_until, _now() + wait)
+                else:
+                    await asyncio.sleep(wait)
+
+    def _give_up(self, again: "_Again") -> Exception:
+        if again.unreachable:
+            return Stop(
+                f"the teacher at {self.base_url} can't be reached ({again}): start it or correct teacher.base_url, "
+                "then run the same command again"
+            )
+        return Unfinished(str(again))
+
+    def _body(self, call: Call) -> dict[str, Any]:
+        sampling = orjson.loads(call.sampling)
+        body = {
+            "model": self.settings.model,
+            "messages": orjson.loads(call.messages),
+            "temperature": sampling["temperature"],
+            "top_p": sampling["top_p"],
+            self.settings.max_tokens_field: sampling["max_tokens"],
+            **self.settings.extra_body,
+        }
+        if self.settings.send_seed:
+            body["seed"] = call.seed
+        if self.settings.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body
+
+    async def _hold(self) -> None:
+        while (wait := self._hold_until - _now()) > 0:
+            # The spread keeps the whole fleet from returning in the same instant.
+            await asyncio.sleep(wait + random.uniform(0, 0.1))
+
+    async def _ask(self, body: dict[str, Any]) -> Reply:
+        assert self._session is not None, "use the teacher in `async with`"
+        try:
+            async with self._session.post(f"{self.base_url.rstrip('/')}/chat/completions", json=body) as response:
+                if response.status != 200:
+                    await self._raise_for(response)
+                return await (read_stream(response) if self.settings.stream else read_whole(response))
+        except aiohttp.ClientConnectorError as error:
+            raise _Again(f"{type(error).__name__}: {error.strerror or error}", unreachable=True) from error
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, orjson.JSONDecodeError, ValueError) as error:
+            raise _Again(f"{type(error).__name__}: {error}"[:200]) from error
+
+    async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
+        said = _message(await response.read())
+        told = f"HTTP {response.status}: {said}"
+        if response.status in (401, 403):
+            source = self.settings.api_key_env
+            fix = f"check the key in {source}" if source else "set teacher.api_key_env to the variable with the key"
+            raise Stop(f"the teacher at {self.base_url} refuses the key (HTTP {response.status}): {fix}")
+        if response.status == 404:
+            raise Stop(f"the teacher at {self.base_url} knows no model {self.settings.model!r} ({told})")
+        if response.status == 429:
+            raise _Again(told, limited=True, wait_s=_retry_after(response))
+        if response.status >= 500 or response.status == 408:
+            raise _Again(told, wait_s=_retry_after(response))
+        raise _Refused(told)
+
+    def _answer(self, reply: Reply, *, attempts: int) -> Answer:
+        if reply.finish_reason == "content_filter":
+            raise _Refused("content_filter")
+        taken = split(reply.content, truncated=reply.finish_reason == "length")
+        thought, text = (reply.reasoning.strip(), reply.content.strip()) if reply.reasoning else (
+            taken.thought,
+            taken.reply,
+        )
+        completion = reply.completion_tokens or _estimate(thought) + _estimate(text)
+        thinking = reply.reasoning_tokens
+        if thinking is None:
+            thinking = round(completion * len(thought) / max(1, len(thought) + len(text)))
+        prompt = reply.prompt_tokens
+        return Answer(
+            outcome="answered",
+            thought=thought,
+            reply=text,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=prompt,
+            cached_tokens=reply.cached_tokens,
+            thought_tokens=thinking,
+            reply_tokens=completion - thinking,
+            cost_usd=self.settings.cost(prompt=prompt, cached=reply.cached_tokens, completion=completion),
+            attempts=attempts,
+        )
+
+
+class _Again(Exception):
+    """The same request may succeed later."""
+
+    def __init__(
+        self, said: str, *, limited: bool = False, unreachable: bool = False, wait_s: float | None = None
+    ) -> None:
+        super().__init__(said)
+        self.limited = limited
+        self.unreachable = unreachable
+        self.wait_s = wait_s
+
+
+class _Refused(Exception):
+    """This request will never succeed."""
+
+
+def _backoff(failures: int) -> float:
+    low, high = _BACKOFF_S
+    return random.uniform(0.5, 1.0) * min(high, low * 2.0 ** (failures - 1))
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    value = response.headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(response.headers["Date"])
+    except (ValueError, KeyError):
+        return None
+    return max(0.0, (date - now).total_seconds())
+
+
+def _message(body: bytes) -> str:
+    try:
+        error = orjson.loads(body)["error"]
+        said = error["message"] if isinstance(error, dict) else error
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        said = body.decode(errors="replace")
+    return " ".join(str(said).split())[:200]
+
+
+def _estimate(text: str) -> int:
+    return -(-len(text) // _CHARS_PER_TOKEN)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,59 @@
+"""From problems and the ledger to verified traces: what a finished shard holds depends on nothing else."""
+
+from dataclasses import replace
+
+from pipeline.ledger import Call, Entry
+from pipeline.record import Problem, Trace
+from pipeline.verify import Submission, Verifier
+
+
+def traces_of(problem: Problem, calls: list[Call], entries: dict[str, Entry]) -> list[Trace]:
+    """The unverified traces of a problem, one a call. Raises KeyError for a call that the ledger has no answer to."""
+    return [_trace(problem, call, entries[call.key]) for call in calls]
+
+
+def verified(traces: list[Trace], verifier: Verifier) -> list[Trace]:
+    """The traces with verdict, found and why; those without a reply stay as they are."""
+    judged = [trace for trace in traces if trace.drop is None]
+    submissions = [
+        Submission(kind=trace.kind, gold=trace.answer, reply=trace.reply, finish_reason=trace.finish_reason)
+        for trace in judged
+    ]
+    verdicts = iter(verifier.verify(submissions))
+    out = []
+    for trace in traces:
+        if trace.drop is None:
+            verdict = next(verdicts)
+            trace = replace(trace, verdict=verdict.verdict, found=verdict.found, why=verdict.why)
+        out.append(trace)
+    return out
+
+
+def _trace(problem: Problem, call: Call, entry: Entry) -> Trace:
+    refused = entry.outcome == "refused"
+    return Trace(
+        id=problem.id,
+        source=problem.source,
+        kind=problem.kind,
+        prompt=problem.prompt,
+        answer=problem.answer,
+        solution=problem.solution,
+        licence=problem.licence,
+        generation=call.generation,
+        engine=call.engine,
+        draw=call.draw,
+        ledger_key=call.key,
+        messages=call.messages,
+        thought=entry.thought,
+        reply=entry.reply,
+        finish_reason=entry.finish_reason,
+        prompt_tokens=entry.prompt_tokens,
+        thought_tokens=entry.thought_tokens,
+        reply_tokens=entry.reply_tokens,
+        cost_usd=entry.cost_usd,
+        seconds=entry.seconds,
+        verdict=None,
+        found=None,
+        why=entry.why if refused else None,
+        drop="refused" if refused else None,
+    )
