@@ -55,7 +55,7 @@ def curate(
     def spread(read: _Read) -> int:
         return _spread(read, parts=parts, store=store, settings=settings, shards=shards)
 
-    for _ in each(reads, spread, name=f"{name}/read"):
+    for _ in each(reads, spread, name=f"{name}-read"):
         pass
     held = ray.put(benchmark)
 
@@ -63,7 +63,7 @@ def curate(
         return _settle(shard, parts=parts, folder=folder, store=store, settings=settings, benchmark=ray.get(held))
 
     counts = ProblemCounts()
-    for found in each(range(shards), join, name=f"{name}/settle"):
+    for found in each(range(shards), join, name=f"{name}-settle"):
         counts.add(found)
     store.delete_folder(parts)
     return counts

@@ -1,8 +1,6 @@
 """vLLM as an engine: AsyncLLM inside a Ray actor, on CPUs and GPUs alike."""
 
 import asyncio
-import contextlib
-import os
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -15,6 +13,8 @@ from pipeline.generate import Answer, Unfinished
 from pipeline.ledger import Call
 from pipeline.prompts import split
 from pipeline.settings import Settings
+
+_CPU_BATCH_TOKENS = 4096
 
 
 class EngineSettings(Settings):
@@ -152,7 +152,12 @@ def _start(settings: EngineSettings, model: str) -> Any:
     from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    gpu = {"gpu_memory_utilization": settings.gpu_memory} if settings.device == "gpu" else {}
+    if settings.device == "gpu":
+        device: dict[str, Any] = {"gpu_memory_utilization": settings.gpu_memory}
+    else:
+        # A seeded draw whose prefill is cut in chunks kills the CPU engine ("CPU Generator does not use offset").
+        batch = max(settings.max_model_len, _CPU_BATCH_TOKENS)
+        device = {"enable_chunked_prefill": False, "max_num_batched_tokens": batch}
     args = AsyncEngineArgs(
         model=model,
         dtype=settings.dtype,
@@ -163,10 +168,9 @@ def _start(settings: EngineSettings, model: str) -> Any:
         enable_prefix_caching=True,
         disable_log_stats=True,
         enable_log_requests=False,
-        **gpu,
+        **device,
     )
-    with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
-        return AsyncLLM.from_engine_args(args)
+    return AsyncLLM.from_engine_args(args)
 
 
 def _last_line(error: BaseException) -> str:

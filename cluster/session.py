@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+import ray.data
 from pydantic import Field
 
 from pipeline.errors import Stop
@@ -97,5 +98,15 @@ def _quiet() -> None:
     # Ray's own progress bars and hints would bury ours; its logs stay in its session folder.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # The C++ layer calls every restartable actor pool of Ray Data an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # A long thought is no lack of progress, nor is waiting for a node.
+    context.execution_no_progress_timeout_s = -1
+    # A Ray started here asks for a token by default, and says so at length.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    for name in ("ray.data", "ray.train"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.ERROR)

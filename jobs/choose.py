@@ -58,7 +58,7 @@ def work(recipe: Recipe) -> Summary:
         def one(name: str) -> Chosen:
             return _choose(name, recipe=recipe, store=store, benchmark=benchmark)
 
-        for found in each(store.names("traces", ".parquet"), one, name=f"{recipe.name}/choose"):
+        for found in each(store.names("traces", ".parquet"), one, name=f"{recipe.name}-choose"):
             chosen.add(found)
     summary = {
         "examples": chosen.examples,

@@ -46,7 +46,7 @@ def work(recipe: Recipe) -> Summary:
                 settings=_BENCHMARK_RULES,
                 shards=BENCHMARK_SHARDS,
                 benchmark=frozenset(),
-                name=f"{recipe.name}/curate/{name}",
+                name=f"{recipe.name}-curate-{name}",
             )
             benchmarks[name] = counts.as_json()
         counts = curate(
@@ -56,7 +56,7 @@ def work(recipe: Recipe) -> Summary:
             settings=recipe.curate,
             shards=recipe.shards,
             benchmark=held_out(recipe, store),
-            name=f"{recipe.name}/curate",
+            name=f"{recipe.name}-curate",
         )
     step.finish()
     return {**counts.as_json(), "benchmarks": benchmarks}

@@ -128,14 +128,14 @@ def _distill(recipe: Recipe, step: Step) -> TraceCounts:
     def count(name: str) -> TraceCounts:
         return count_traces(from_table(store.read_table(f"traces/{name}"), Trace), {}, invocation="")
 
-    for found in each(sorted(done), count, name=f"{recipe.name}/distill/count"):
+    for found in each(sorted(done), count, name=f"{recipe.name}-distill-count"):
         counts.add(found)
     if parts:
         with teacher_at(recipe) as teacher, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
             for found in stream(
                 parts,
                 list(_asks(recipe, teacher)),
-                name=f"{recipe.name}/distill",
+                name=f"{recipe.name}-distill",
                 store=store,
                 settings=recipe.stream,
                 verify=recipe.verify,

@@ -80,7 +80,7 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
         for found in stream(
             parts,
             [ask],
-            name=f"{recipe.name}/evaluate/{model}",
+            name=f"{recipe.name}-evaluate-{model}",
             store=store,
             settings=recipe.stream,
             verify=recipe.verify,

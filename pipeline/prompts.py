@@ -10,7 +10,7 @@ OPEN, CLOSE = "<think>", "</think>"
 PROMPTS = {
     "solve": (
         "{prompt}\n\n"
-        f"Think step by step between {OPEN} and {CLOSE}, then give the final answer as \\boxed{{answer}}."
+        f"Think step by step between {OPEN} and {CLOSE}, then give the final answer as \\boxed{{{{answer}}}}."
     ),
     # For teachers that think by themselves and keep their thought apart (reasoning_content).
     "boxed": "{prompt}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
