@@ -11,9 +11,7 @@ Item = TypeVar("Item")
 Given = TypeVar("Given")
 
 
-def each(
-    items: Sequence[Item], do: Callable[[Item], Given], *, name: str, cpus: float = 0.5
-) -> Iterator[Given]:
+def each(items: Sequence[Item], do: Callable[[Item], Given], *, name: str, cpus: float = 0.5) -> Iterator[Given]:
     """What `do` gives for each item, in the order they are done. Raises the Stop that any of them raises."""
     if not items:
         return

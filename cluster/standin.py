@@ -21,7 +21,9 @@ def standin(settings: StandinSettings, *, host: str | None = None, port: int = 0
     # File names in the settings are relative to where the job was started, not to the code.
     if settings.path is not None:
         settings = settings.model_copy(update={"path": str(Path(settings.path).expanduser().absolute())})
-    process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -134,13 +134,9 @@ def stream(
         raise Stop(f"{len(unfinished)} shards have unanswered calls ({unfinished[0]}): run the same command again")
 
 
-def _generate(
-    rows: Any, ask: Ask, *, store: Store, settings: StreamSettings, invocation: str, board: Any
-) -> Any:
+def _generate(rows: Any, ask: Ask, *, store: Store, settings: StreamSettings, invocation: str, board: Any) -> Any:
     engine = ask.engine
-    options = (
-        {"num_cpus": settings.caller_cpus} if isinstance(engine, TeacherAt) else actor_options(engine.settings)
-    )
+    options = {"num_cpus": settings.caller_cpus} if isinstance(engine, TeacherAt) else actor_options(engine.settings)
     return rows.map_batches(
         Generate,
         fn_constructor_args=(store, ask, invocation, board),
@@ -217,9 +213,7 @@ class Generate:
 class Collect:
     """An actor that turns a part's problems and ledger into its verified traces, and writes them."""
 
-    def __init__(
-        self, store: Store, asks: Sequence[Ask], verify: VerifySettings, invocation: str, board: Any
-    ) -> None:
+    def __init__(self, store: Store, asks: Sequence[Ask], verify: VerifySettings, invocation: str, board: Any) -> None:
         self._store = store
         self._asks = asks
         self._invocation = invocation

@@ -1,6 +1,6 @@
 """DeepSpeed ZeRO-3: its configuration, the model wrapped with its loss, and the export of the sharded weights.
 
-    B windows, T positions, L trained positions, H hidden, V vocabulary
+B windows, T positions, L trained positions, H hidden, V vocabulary
 """
 
 import tempfile
@@ -60,9 +60,7 @@ class LossModel(nn.Module):
         targets_BT = labels_BT[:, 1:]
         trained = targets_BT != IGNORED
         hidden_LH, targets_L = hidden_BTH[:, :-1][trained], targets_BT[trained]
-        pieces = zip(
-            hidden_LH.tensor_split(self._chunks), targets_L.tensor_split(self._chunks), strict=True
-        )
+        pieces = zip(hidden_LH.tensor_split(self._chunks), targets_L.tensor_split(self._chunks), strict=True)
         losses = [checkpoint(self._chunk_loss, hidden, targets, use_reentrant=False) for hidden, targets in pieces]
         return torch.stack(losses).sum()
 

@@ -22,7 +22,9 @@ def plan(recipe: Recipe) -> Plan:
     lines = []
     for source in recipe.sources:
         size = size_of(source)
-        lines.append((f"source {source.name}", f"{number(size)} rows" if size is not None else "size unknown until read"))
+        lines.append(
+            (f"source {source.name}", f"{number(size)} rows" if size is not None else "size unknown until read")
+        )
     for name, source in recipe.evaluate.benchmarks.items():
         size = size_of(source)
         lines.append((f"benchmark {name}", f"{number(size)} rows, held out" if size is not None else "held out"))

@@ -1,4 +1,4 @@
-"""Measure the student before and after training (and the teacher) on held-out problems, with intervals and paired tests.
+"""Measure the student before and after training (and the teacher) on held-out problems, with paired tests.
 
 The traces are made and verified by the same stream that made the training data.
 """
@@ -33,7 +33,9 @@ def plan(recipe: Recipe) -> Plan:
     lines = [("models", ", ".join(settings.models)), ("sampling", draws)]
     for name, source in settings.benchmarks.items():
         size = size_of(source)
-        lines.append((f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read"))
+        lines.append(
+            (f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read")
+        )
     return lines
 
 

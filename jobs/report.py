@@ -21,7 +21,7 @@ def work(recipe: Recipe) -> Summary:
     """Write the page from what the other steps left."""
     store = store_of(recipe)
     steps = steps_of(recipe)
-    done = [step for step in (steps.curate, steps.distill, steps.choose, steps.train, steps.evaluate)]
+    done = (steps.curate, steps.distill, steps.choose, steps.train, steps.evaluate)
     summaries = {step.name: previous(recipe, step.name) for step in done if step.state() == "done"}
     html = page(
         name=recipe.name,

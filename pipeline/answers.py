@@ -1,6 +1,6 @@
 r"""Take the final answer out of a reply, and compare it with the gold answer where that needs no algebra.
 
-What is looked at is the reply after the thought, never the thought. The last `\boxed{}` counts; when it is cut off there
+Only the reply after the thought is looked at. The last `\boxed{}` counts; when it is cut off there
 is no answer, however many complete boxes stand before it. Without a box, an answer that is plainly stated counts.
 """
 
@@ -25,7 +25,9 @@ _EXACT = re.compile(rf"(?P<mantissa>{_NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.I
 _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{_NUMBER})\}}\s*\{{(?P<bottom>{_NUMBER})\}}")
 _SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
 _RATIO = re.compile(rf"(?P<sign>)(?P<top>{_NUMBER})\s*/\s*(?P<bottom>{_NUMBER})")
-_POWER = re.compile(rf"(?:(?P<mantissa>{_NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?")
+_POWER = re.compile(
+    rf"(?:(?P<mantissa>{_NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?"
+)
 _WRAPPING = re.compile(r"^\$+|\$+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|^\*+|\*+$|\\[,;!: ]|\\left|\\right|\\displaystyle")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")

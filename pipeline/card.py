@@ -26,7 +26,7 @@ def card(
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n",
         f"# {name}\n",
         f"{summary['examples']:,} verified long thoughts ({summary['tokens']:,} tokens) in `messages`, with provenance "
-        "columns. Made with Longthought: problems were curated, answered, verified against known answers, and chosen.\n",
+        "columns. Made with Longthought: problems were curated, answered, verified against known answers, chosen.\n",
         f"Teacher: {teacher or 'none'}. Its terms decide what may be trained on these texts.\n",
         _table("The funnel", _funnel(curated, distilled, summary)),
         _table("Generations", {key: str(value) for key, value in summary["generations"].items()}),
@@ -37,9 +37,7 @@ def card(
     return "\n".join(section for section in sections if section)
 
 
-def _funnel(
-    curated: Mapping[str, Any], distilled: Mapping[str, Any], chosen: Mapping[str, Any]
-) -> dict[str, str]:
+def _funnel(curated: Mapping[str, Any], distilled: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:
     lines = {"rows read": f"{curated['in']:,}"}
     lines |= {f"dropped: {key}": f"{value:,}" for key, value in curated["dropped"].items()}
     lines |= {"problems": f"{curated['kept']:,}", "traces": f"{distilled['traces']:,}"}

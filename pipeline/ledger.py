@@ -1,6 +1,6 @@
 """Every answer ever bought, keyed by content: what makes "nothing is bought twice" true.
 
-One folder a shard, `ledger/<set>/shard-00042/`. Each process that gets answers adds small immutable Parquet files to it;
+One folder a shard, `ledger/<set>/shard-00042/`. Each process that gets answers adds small Parquet files to it;
 an answer counts as bought only once its file is written, and nobody downstream sees it before. Answers that arrive
 while a file is being written share the next one. When a shard is complete its files are merged into one. Reading a
 shard's ledger needs that shard's answers in memory, never the run's.

@@ -1,4 +1,4 @@
-"""Which recipe made a folder: a record beside each step's files, so that a step is neither redone nor trusted blindly."""
+"""Which recipe made a folder: a record beside each step's files, so that none is redone or trusted blindly."""
 
 from typing import Literal
 

@@ -55,7 +55,7 @@ class Document:
 
 
 def encode(messages: Sequence[dict[str, str]], tokenizer: Tokenizer) -> Document:
-    """The tokens of a conversation: the prompt as the template writes it, then the reply letter for letter, then its end.
+    """The tokens of a conversation: the prompt as the template writes it, then the reply as it is, then its end.
 
     The assistant's turn does not go through the template: many templates cut the thought out of it.
     """
@@ -120,7 +120,9 @@ def fitting(documents: Iterable[Document], *, window: int) -> tuple[list[Documen
 
 
 def _window(documents: Sequence[Document], *, window: int, pad_id: int) -> dict[str, Any]:
-    ids, labels, positions = [], [], []
+    ids: list[int] = []
+    labels: list[int] = []
+    positions: list[int] = []
     for document in documents:
         ids += document.ids
         # Nothing may be predicted from the document before.

@@ -20,8 +20,8 @@ from pipeline.generate import Answer, Unfinished
 from pipeline.ledger import Call, canonical
 from pipeline.prompts import split
 from pipeline.settings import Settings
-from pipeline.standin.settings import StandinSettings
 from pipeline.sse import Reply, read_stream, read_whole
+from pipeline.standin.settings import StandinSettings
 
 _BACKOFF_S = (1.0, 60.0)
 _CHARS_PER_TOKEN = 4
@@ -218,9 +218,13 @@ class Teacher:
         if reply.finish_reason == "content_filter":
             raise _Refused("content_filter")
         taken = split(reply.content, truncated=reply.finish_reason == "length")
-        thought, text = (reply.reasoning.strip(), reply.content.strip()) if reply.reasoning else (
-            taken.thought,
-            taken.reply,
+        thought, text = (
+            (reply.reasoning.strip(), reply.content.strip())
+            if reply.reasoning
+            else (
+                taken.thought,
+                taken.reply,
+            )
         )
         completion = reply.completion_tokens or _estimate(thought) + _estimate(text)
         thinking = reply.reasoning_tokens

@@ -21,9 +21,7 @@ SLIP_RATE = 0.1  # share of right replies whose thought makes a slip and mends i
 _COUNT = re.compile(r'How many times does the letter "(\w)" appear in the text: "([^"]+)"\?')
 _BACKWARD = re.compile(r"Spell this word backward \(example: sun -> nus\): (\w+)")
 _REVERSE = re.compile(r"Reverse this list of words: ([^\n]+)")
-_FILTER = re.compile(
-    r"(Keep|Remove) all numbers (larger|smaller) than (-?[\d.]+) in this list: \[([^\]]*)\]"
-)
+_FILTER = re.compile(r"(Keep|Remove) all numbers (larger|smaller) than (-?[\d.]+) in this list: \[([^\]]*)\]")
 _SUM = re.compile(r"State the final answer to the following arithmetic problem: ([\d+\- ]+) =")
 
 

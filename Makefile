@@ -1,0 +1,50 @@
+# Every target sets up .venv by itself: nothing but Python (3.11 or newer) and make is needed.
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+RECIPE ?= jobs/recipes/demo.yaml
+
+# pip's own configuration may name a folder of wheels (torch for the CPU is not on PyPI); uv does not read it.
+FIND_LINKS = $(or $(PIP_FIND_LINKS),$(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null))
+TORCH_WHEEL = $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(FIND_LINKS)))
+# Without such a folder the CPU build comes from PyTorch's own index.
+ifeq ($(EXTRA),cpu)
+UV_FLAGS = --overrides overrides-cpu.txt $(if $(TORCH_WHEEL),,--torch-backend cpu)
+endif
+
+.PHONY: demo test bench setup check pins clean
+
+demo: setup
+	@$(BIN)/python -m jobs.run $(RECIPE)
+
+test: setup check
+	@$(BIN)/python -m pytest -m "not gpu" $(PYTEST)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m jobs.bench
+
+setup: $(VENV)/.ready-$(EXTRA)
+
+$(VENV)/.ready-$(EXTRA): pyproject.toml constraints.txt overrides-cpu.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || { echo "setting up $(VENV) (once, a few minutes on a slow line)"; $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check "uv==0.13.9"
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(UV) pip install -q --python $(BIN)/python -r pyproject.toml --extra $(EXTRA) --extra dev \
+		--constraints constraints.txt $(UV_FLAGS)
+	@touch $@
+
+pins: setup
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(UV) pip compile -q pyproject.toml --extra cpu --extra dev $(UV_FLAGS) \
+		--no-annotate --no-header --upgrade -o .pins
+	@{ echo "# The exact versions that Longthought is tested with, made with: make pins"; sed 's/+cpu$$//' .pins; } > constraints.txt
+	@rm .pins
+
+clean:
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,107 @@
+"""Choosing: which traces are trained on, and why each other is not."""
+
+from collections import Counter
+
+import pytest
+from rows import trace
+
+from pipeline.choose import EXAMPLE_SCHEMA, ChooseSettings, choose, examples
+from pipeline.record import Trace, problem_id
+
+NONE: frozenset[str] = frozenset()
+
+
+def drops(*traces: Trace, held_out: frozenset[str] = NONE, **settings: object) -> dict[int, str | None]:
+    """Draw -> why it is left out."""
+    choices = choose(list(traces), settings=ChooseSettings(**settings), held_out=held_out)
+    assert len(choices) == len(traces)
+    return {choice.trace.draw: choice.drop for choice in choices}
+
+
+def draws(count: int, **columns: object) -> list[Trace]:
+    return [trace(draw=draw, thought=f"thought {draw}", **columns) for draw in range(count)]
+
+
+def test_up_to_k_correct_traces_of_a_problem_are_kept_in_the_order_drawn() -> None:
+    assert drops(*reversed(draws(4)), per_problem=2) == {0: None, 1: None, 2: "enough", 3: "enough"}
+
+
+def test_only_correct_traces_are_kept() -> None:
+    traces = [
+        trace(draw=0, verdict="wrong", found="3"),
+        trace(draw=1, verdict="undecided", why="the judge ran past 10 s"),
+        trace(draw=2, verdict="wrong", finish_reason="length", why="truncated"),
+        trace(draw=3, verdict=None, drop="refused", finish_reason=""),
+        trace(draw=4),
+    ]
+    assert drops(*traces, per_problem=9) == {0: "wrong", 1: "undecided", 2: "truncated", 3: "refused", 4: None}
+
+
+def test_an_odd_end_is_left_out_even_when_correct() -> None:
+    assert drops(trace(draw=0, finish_reason="length"), trace(draw=1, finish_reason="tool_calls"), per_problem=2) == {
+        0: "truncated",
+        1: "finish_tool_calls",
+    }
+
+
+def test_held_out_problems_never_pass() -> None:
+    assert drops(*draws(2), held_out=frozenset({problem_id("What is 1 + 1?")})) == {0: "in_benchmark", 1: "in_benchmark"}
+
+
+def test_the_same_text_is_kept_once() -> None:
+    same = [trace(draw=0), trace(draw=1), trace(draw=2, thought="Another way.")]
+    assert drops(*same, per_problem=9) == {0: None, 1: "same_text", 2: None}
+
+
+def test_shortest_and_longest_go_by_tokens() -> None:
+    traces = [trace(draw=n, thought=f"{n}", thought_tokens=tokens) for n, tokens in enumerate((50, 10, 90))]
+    assert [draw for draw, drop in drops(*traces, order="shortest").items() if drop is None] == [1]
+    assert [draw for draw, drop in drops(*traces, order="longest").items() if drop is None] == [2]
+    assert [draw for draw, drop in drops(*traces, order="draw").items() if drop is None] == [0]
+
+
+def test_a_thought_can_be_demanded() -> None:
+    assert drops(trace(thought=""), thought="needed") == {0: "no_thought"}
+    assert drops(trace(thought=""), thought="any") == {0: None}
+
+
+def test_generations_and_problems_have_their_own_quota() -> None:
+    traces = [
+        trace(prompt, generation=generation, draw=draw, thought=f"{draw}")
+        for prompt in ("one", "two", "three")
+        for generation in ("long", "self")
+        for draw in range(3)
+    ]
+    choices = choose(traces, settings=ChooseSettings(per_problem=2), held_out=NONE)
+    kept = Counter((c.trace.prompt, c.trace.generation) for c in choices if c.drop is None)
+    assert kept == {(prompt, generation): 2 for prompt in ("one", "two", "three") for generation in ("long", "self")}
+    assert len(choices) == 18
+
+
+def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
+    traces = [trace(prompt, draw=draw, thought=f"{draw % 2}") for prompt in ("one", "two") for draw in range(4)]
+    settings = ChooseSettings(per_problem=2)
+    assert choose(traces, settings=settings, held_out=NONE) == choose(traces[::-1], settings=settings, held_out=NONE)
+
+
+def test_an_example_holds_the_question_the_thought_and_where_it_came_from() -> None:
+    kept, left = trace(draw=0), trace(draw=1, verdict="wrong", thought="Other.")
+    table = examples(choose([kept, left], settings=ChooseSettings(), held_out=NONE))
+    assert table.schema == EXAMPLE_SCHEMA
+    (row,) = table.to_pylist()
+    assert row["messages"] == [
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "assistant", "content": "<think>\nOne and one.\n</think>\n\n\\boxed{2}"},
+    ]
+    provenance = {name: row[name] for name in ("source", "licence", "answer", "verdict", "found", "ledger_key")}
+    assert provenance == {name: getattr(kept, name) for name in provenance}
+    assert row["problem_id"] == kept.id
+
+
+def test_no_traces_make_an_empty_table_of_the_same_shape() -> None:
+    assert examples([]).schema == EXAMPLE_SCHEMA
+
+
+def test_a_quota_of_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="per_problem"):
+        ChooseSettings(per_problem=0)
