@@ -45,7 +45,10 @@ def test_an_odd_end_is_left_out_even_when_correct() -> None:
 
 
 def test_held_out_problems_never_pass() -> None:
-    assert drops(*draws(2), held_out=frozenset({problem_id("What is 1 + 1?")})) == {0: "in_benchmark", 1: "in_benchmark"}
+    assert drops(*draws(2), held_out=frozenset({problem_id("What is 1 + 1?")})) == {
+        0: "in_benchmark",
+        1: "in_benchmark",
+    }
 
 
 def test_the_same_text_is_kept_once() -> None:

@@ -20,7 +20,9 @@ def curated(tmp_path: Path, *pairs: tuple[str | None, object], settings: CurateS
     return [one for part in slices(source) for one in problems_of(source, part, settings=settings)]
 
 
-def settled(*problems: Problem, benchmark: frozenset[str] = frozenset(), settings: CurateSettings = ALL) -> list[Problem]:
+def settled(
+    *problems: Problem, benchmark: frozenset[str] = frozenset(), settings: CurateSettings = ALL
+) -> list[Problem]:
     return settle(problems, benchmark=benchmark, settings=settings)
 
 

@@ -69,7 +69,9 @@ def test_every_answer_is_bought_and_told_once_it_is_held(tmp_path: Path) -> None
     assert unfinished == []
     assert told == [True] * 10
     assert {key: entry.reply for key, entry in held(tmp_path).items()} == {call(n).key: f"draw {n}" for n in range(10)}
-    assert {(e.attempts, e.cost_usd, e.invocation, e.outcome) for e in held(tmp_path).values()} == {(2, 0.5, "now", "answered")}
+    assert {(e.attempts, e.cost_usd, e.invocation, e.outcome) for e in held(tmp_path).values()} == {
+        (2, 0.5, "now", "answered")
+    }
 
 
 def test_no_more_calls_are_open_than_there_are_slots(tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     for form in ("jsonl", "parquet"):
-        with pytest.raises(Stop, match="made|pytest"):
+        with pytest.raises(Stop, match=r"made|pytest"):
             rows(file(str(tmp_path), format=form))
-        with pytest.raises(Stop, match="made|pytest"):
+        with pytest.raises(Stop, match=r"made|pytest"):
             size_of(file(str(tmp_path), format=form))
 
 

@@ -34,7 +34,12 @@ def ask(*responses: Any, key: str | None = None, **more: Any) -> tuple[Answer, F
 
 def test_a_streamed_answer_is_put_together() -> None:
     answer, api = ask(stream({"role": "assistant"}, {"content": "\\bo"}, {"content": "xed{2}"}))
-    assert (answer.outcome, answer.reply, answer.thought, answer.finish_reason) == ("answered", "\\boxed{2}", "", "stop")
+    assert (answer.outcome, answer.reply, answer.thought, answer.finish_reason) == (
+        "answered",
+        "\\boxed{2}",
+        "",
+        "stop",
+    )
     assert (answer.prompt_tokens, answer.thought_tokens, answer.reply_tokens) == (10, 0, 30)
     assert answer.attempts == 1
     assert api.seen[0]["stream"] is True
@@ -49,7 +54,9 @@ def test_a_whole_answer_is_the_same_answer() -> None:
 
 
 def test_the_request_carries_what_the_call_says() -> None:
-    _, api = ask(whole(), stream=False, extra_body={"reasoning_effort": "high"}, max_tokens_field="max_completion_tokens")
+    _, api = ask(
+        whole(), stream=False, extra_body={"reasoning_effort": "high"}, max_tokens_field="max_completion_tokens"
+    )
     assert api.seen == [
         {
             "model": "thinker",
@@ -74,7 +81,9 @@ def test_reasoning_is_kept_as_the_thought_under_both_its_names() -> None:
 
 
 def test_an_inline_thought_is_split_off() -> None:
-    answer, _ = ask(stream({"content": "<think>\nOne and"}, {"content": " one.</thi"}, {"content": "nk>\n\n\\boxed{2}"}))
+    answer, _ = ask(
+        stream({"content": "<think>\nOne and"}, {"content": " one.</thi"}, {"content": "nk>\n\n\\boxed{2}"})
+    )
     assert (answer.thought, answer.reply) == ("One and one.", "\\boxed{2}")
 
 
@@ -178,7 +187,7 @@ def test_a_filtered_answer_is_refused() -> None:
 
 
 def test_a_wrong_key_stops_and_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Stop, match="refuses the key.*MY_KEY") as stopped:
+    with pytest.raises(Stop, match=r"refuses the key.*MY_KEY") as stopped:
         ask(error(401, f"Incorrect API key provided: {KEY}"), key=KEY, api_key_env="MY_KEY")
     assert KEY not in f"{stopped.value!r} {stopped.value} {stopped.value.__cause__!r} {stopped.value.__context__!r}"
     assert KEY not in repr(Teacher(settings("http://127.0.0.1:1/v1"), "http://127.0.0.1:1/v1", KEY))
@@ -234,7 +243,9 @@ def test_a_stream_that_breaks_off_is_asked_again() -> None:
 
 
 def test_an_answer_of_an_odd_shape_is_an_unfinished_call_and_no_crash() -> None:
-    odd = [body(value) for value in ([], "text", {"choices": []}, {"choices": [None]}, {"choices": [{"message": None}]})]
+    odd = [
+        body(value) for value in ([], "text", {"choices": []}, {"choices": [None]}, {"choices": [{"message": None}]})
+    ]
     for response in odd:
         with pytest.raises(Unfinished):
             ask(response, stream=False, max_attempts=1)
@@ -245,8 +256,8 @@ def test_an_answer_of_an_odd_shape_is_an_unfinished_call_and_no_crash() -> None:
 
 def test_a_line_of_a_megabyte_in_small_pieces_works() -> None:
     text = "Lösung " * 150_000
-    line = f"data: {json.dumps({'choices': [{'delta': {'content': text}, 'finish_reason': 'stop'}]}, ensure_ascii=False)}\n\n"
-    sent = line.encode()
+    event = {"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}
+    sent = f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
     assert len(sent) > 1_000_000
     answer, _ = ask(raw(*(sent[at : at + 65_521] for at in range(0, len(sent), 65_521)), b"data: [DONE]\n\n"))
     assert answer.reply == text.strip()
@@ -264,7 +275,11 @@ def test_settings_need_one_address_and_tell_who_answers() -> None:
             TeacherSettings(model="m", **both)
     # The key's place, prices and speed are no part of who answers; the model, the host and further fields are.
     same = [settings("http://h/v1", in_flight=9), settings("http://h/v1", api_key_env="K", completion_usd_per_mtok=1)]
-    other = [settings("http://i/v1"), settings("http://h/v1", extra_body={"a": 1}), settings("http://h/v1", served_by="x")]
+    other = [
+        settings("http://i/v1"),
+        settings("http://h/v1", extra_body={"a": 1}),
+        settings("http://h/v1", served_by="x"),
+    ]
     me = settings("http://user:password@h/v1").identity
     assert {one.identity for one in same} == {me}
     assert "password" not in me
