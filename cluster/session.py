@@ -67,6 +67,11 @@ def secret(name: str | None) -> str | None:
     value = os.environ.get(name)
     if not value:
         raise Stop(f"the environment variable {name} (teacher.api_key_env) is not set on {os.uname().nodename}")
+    value = value.strip()
+    if not value.isprintable() or " " in value:
+        raise Stop(
+            f"the environment variable {name} (teacher.api_key_env) holds spaces or control characters, not a key"
+        )
     return value
 
 

@@ -17,9 +17,11 @@ from pipeline.errors import BadRecipe
 from pipeline.generate import Generation, Sampling
 from pipeline.prompts import PROMPTS, check_template
 from pipeline.settings import Settings
-from pipeline.sources import Source
+from pipeline.sources import FileSource, GymSource, HfSource, Source
 from pipeline.teacher import TeacherSettings
 from pipeline.verify import VerifySettings
+
+_TAGS = {"jsonl": FileSource, "parquet": FileSource, "hf": HfSource, "reasoning_gym": GymSource}
 
 
 class StudentSettings(Settings):
@@ -152,7 +154,7 @@ def load(path: str, overrides: list[str] | None = None) -> Recipe:
         raise BadRecipe(f"{path}: {_line(error)}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -164,7 +166,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadRecipe(f"{path} is no recipe: it must be a YAML mapping that starts with name: ...")
     base = values.pop("extends", None)
-    return values if base is None else _merged(_read(path.parent / base), values)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise BadRecipe(f"{path}: extends={base!r} must name one other recipe, relative to this one")
+    if path.resolve() in seen:
+        raise BadRecipe(f"{path}: extends goes round in a circle")
+    return _merged(_read(path.parent / base, (*seen, path.resolve())), values)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -191,8 +199,10 @@ def _override(values: dict[str, Any], override: str) -> None:
     if isinstance(at, list):
         _into(at, last, key)
         at[int(last)] = value
-    else:
+    elif isinstance(at, dict):
         at[last] = value
+    else:
+        raise BadRecipe(f"{key}: {'.'.join(path)} is a value, there is nothing below it")
 
 
 def _into(at: Any, name: str, key: str) -> Any:
@@ -209,12 +219,11 @@ def _into(at: Any, name: str, key: str) -> Any:
 
 def _line(error: ValidationError) -> str:
     first = error.errors()[0]
-    # The tags of a union's members are no keys of the file.
-    tags = {"jsonl", "parquet", "hf", "reasoning_gym"}
-    path = [str(part) for part in first["loc"] if str(part) not in tags or part == first["loc"][-1]]
-    key = ".".join(path)
+    path = [str(part) for part in first["loc"]]
+    # The tag of a union's member is no key of the file.
+    key = ".".join(part for place, part in enumerate(path) if part not in _TAGS or place == len(path) - 1)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key}{_suggestion(path)}"
+        return f"unknown key {key}{_suggestion(path, key)}"
     if first["type"] == "missing":
         return f"{key} is missing: {_meaning(path)}"
     said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -224,11 +233,11 @@ def _line(error: ValidationError) -> str:
     return f"{key}{shown}: {said[0].lower()}{said[1:]}"
 
 
-def _suggestion(path: list[str]) -> str:
+def _suggestion(path: list[str], key: str) -> str:
     fields = _fields_at(path[:-1])
     close = difflib.get_close_matches(path[-1], fields, n=1)
     if close:
-        return f"; did you mean {'.'.join([*path[:-1], close[0]])}?"
+        return f"; did you mean {key.removesuffix(path[-1])}{close[0]}?"
     return f"; there are {', '.join(fields)}" if fields else ""
 
 
@@ -241,7 +250,9 @@ def _fields_at(path: list[str]) -> dict[str, Any]:
     model: Any = Recipe
     for name in path:
         fields = getattr(model, "model_fields", {})
-        if name in fields:
+        if name in _TAGS:
+            model = _TAGS[name]
+        elif name in fields:
             model = _inner(fields[name].annotation)
     return dict(getattr(model, "model_fields", {}))
 

@@ -8,19 +8,21 @@ import re
 from fractions import Fraction
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_STATED = re.compile(
+_INTRODUCED = re.compile(
     r"""(?ix)
-    (?: ^\s*(?:\#{4}|(?:the\s+)?(?:final\s+|correct\s+)?answer\s*[:=]|A\s*:)
-      | \banswer\s+(?:is|would\s+be|should\s+be)\s*:?
-    ) \s* (?P<answer>\S.*?) \s*$
-    """,
-    re.MULTILINE,
+    ^(?:\#{4}|(?:the\s)?(?:final\s|correct\s)?answer\s?[:=]|A\s?:)
+    | \banswer\s(?:is|would\sbe|should\sbe)\b\s?:?
+    """
 )
 _NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|[-+]?\.\d+"
 _PLAIN_NUMBER = re.compile(rf"(?<![\w.])(?:{_NUMBER})(?![\w]|\.\d)")
 _WITH_UNIT = re.compile(rf"(?P<number>{_NUMBER})\s+[A-Za-z]{{2,}}[A-Za-z .'/-]*")
 _SENTENCE_END = re.compile(r"[.!?]\**\s+(?=[A-Z*])")
-_QUOTED = re.compile(r"[\"“”'‘’`*]+([^\s\"“”'‘’`*]+)[\"“”'‘’`*]+")
+_QUOTES = "\"“”'‘’`*"
+# The look-behind keeps a long run of quotes from being tried at each of them.
+_QUOTED = re.compile(rf"(?<![{_QUOTES}])[{_QUOTES}]+([^\s{_QUOTES}]+)[{_QUOTES}]+")
+_CHOICE = re.compile(r"\(?([A-Za-z])\)?(?:[.:)]\s.*)?")
+_LONGEST_NUMBER = 1000
 _EXACT = re.compile(rf"(?P<mantissa>{_NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.IGNORECASE)
 _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{_NUMBER})\}}\s*\{{(?P<bottom>{_NUMBER})\}}")
 _SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
@@ -28,7 +30,7 @@ _RATIO = re.compile(rf"(?P<sign>)(?P<top>{_NUMBER})\s*/\s*(?P<bottom>{_NUMBER})"
 _POWER = re.compile(
     rf"(?:(?P<mantissa>{_NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?"
 )
-_WRAPPING = re.compile(r"^\$+|\$+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|^\*+|\*+$|\\[,;!: ]|\\left|\\right|\\displaystyle")
+_WRAPPING = re.compile(r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|\\[,;!: ]|\\left|\\right|\\displaystyle")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
 
@@ -38,14 +40,18 @@ def final_answer(reply: str, *, kind: str, gold: str) -> str | None:
     boxes = list(_BOX.finditer(reply))
     if boxes:
         return _inside(reply, boxes[-1].end())
-    stated = list(_STATED.finditer(reply))
-    if stated:
-        return _stated(stated[-1]["answer"], kind=kind)
-    return _plain(reply, kind=kind, gold=gold)
+    lines = [" ".join(line.split()) for line in reply.splitlines() if line.strip()]
+    for line in reversed(lines):
+        introduced = list(_INTRODUCED.finditer(line))
+        if introduced and (answer := line[introduced[-1].end() :].strip()):
+            return _stated(answer, kind=kind)
+    return _plain(lines[-1], kind=kind, gold=gold) if lines else None
 
 
 def exact_number(text: str) -> Fraction | None:
     """The exact value of a written number (integer, decimal, fraction, power of ten), or None if it is none."""
+    if len(text) > _LONGEST_NUMBER:
+        return None
     text = _TAIL.sub("", normal(text)).strip().lstrip("$")
     if match := _EXACT.fullmatch(text):
         return _scaled(match["mantissa"], match["e"])
@@ -66,6 +72,12 @@ def normal(text: str) -> str:
         before = text
         text = _WRAPPING.sub("", text).strip().rstrip(".").strip()
     return " ".join(text.split())
+
+
+def choice(text: str) -> str | None:
+    """The one letter that a choice is ("B", "(b)", "B. Paris"), upper case, or None if it is not just one."""
+    match = _CHOICE.fullmatch(normal(text))
+    return match[1].upper() if match else None
 
 
 def same_text(a: str, b: str) -> bool:
@@ -94,19 +106,21 @@ def _stated(answer: str, *, kind: str) -> str:
     return unit["number"] if unit else answer
 
 
-def _plain(reply: str, *, kind: str, gold: str) -> str | None:
-    lines = [line.strip() for line in reply.splitlines() if line.strip()]
-    if not lines:
-        return None
+def _plain(line: str, *, kind: str, gold: str) -> str | None:
+    """What the last line says without any introduction; None when that could be more than one thing."""
+    bare = normal(line)
+    if kind == "choice":
+        return choice(bare)
     if kind == "text":
-        quoted = _QUOTED.findall(lines[-1])
-        bare = normal(lines[-1])
+        quoted = _QUOTED.findall(line)
         return str(quoted[-1]) if quoted else bare if " " not in bare else None
-    if exact_number(lines[-1]) is not None or exact_number(gold) is None:
-        return normal(lines[-1]) if exact_number(lines[-1]) is not None else None
+    if exact_number(bare) is not None:
+        return bare
+    if exact_number(gold) is None:
+        return None
     # One number in the last line is what it says; two different ones could be right by luck.
-    numbers = set(_PLAIN_NUMBER.findall(lines[-1]))
-    return numbers.pop() if len(numbers) == 1 else None
+    numbers = set(_PLAIN_NUMBER.findall(line))
+    return str(numbers.pop()) if len(numbers) == 1 else None
 
 
 def _scaled(mantissa: str, exponent: str | None) -> Fraction:

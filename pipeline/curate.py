@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from pipeline.answers import normal
+from pipeline.answers import exact_number, normal
 from pipeline.record import Problem, problem_id
 from pipeline.settings import Settings
 from pipeline.sources import Raw, Slice, Source, read
@@ -45,7 +45,7 @@ def settle(problems: Iterable[Problem], *, benchmark: frozenset[str], settings: 
     answers: dict[str, set[str]] = {}
     for problem in ordered:
         if problem.drop is None:
-            answers.setdefault(problem.id, set()).add(normal(problem.answer))
+            answers.setdefault(problem.id, set()).add(_value(problem.answer))
     seen: set[str] = set()
     settled = []
     for problem in ordered:
@@ -54,6 +54,12 @@ def settle(problems: Iterable[Problem], *, benchmark: frozenset[str], settings: 
             seen.add(problem.id)
         settled.append(problem)
     return settled
+
+
+def _value(answer: str) -> str:
+    """The same text for answers that say the same: 1,000 and 1000.0."""
+    number = exact_number(answer)
+    return normal(answer) if number is None else str(number)
 
 
 def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:

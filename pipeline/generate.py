@@ -122,13 +122,14 @@ async def buy(
             started = time.monotonic()
             try:
                 answer = await engine.answer(call)
+                entry = _entry(call, answer, seconds=time.monotonic() - started, invocation=invocation)
+                await ledger.add(entry)
             except Unfinished as error:
                 return str(error)
             except Stop as stop:
+                # The engine is unusable, or answers can't be kept: either way nothing more may be bought.
                 stops.append(stop)
                 return None
-            entry = _entry(call, answer, seconds=time.monotonic() - started, invocation=invocation)
-            await ledger.add(entry)
             told(entry)
             return None
 

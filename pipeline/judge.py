@@ -6,8 +6,11 @@ It sets no time limit itself: math-verify's own are signals, whole seconds, and 
 
 import resource
 import sys
+from typing import Any
 
 import orjson
+
+_EXACT, _DECIMAL = 1e-12, 1e-6
 
 
 def main() -> None:
@@ -40,7 +43,23 @@ def judge(gold: str, found: str) -> tuple[str, str]:
         return "undecided", "out of memory"
     except Exception as error:  # noqa: BLE001 hostile text may raise anything from sympy; it is a reason, not a crash
         return "undecided", f"{type(error).__name__}: {error}"[:200]
-    return ("correct", "symbolic") if same else ("wrong", "symbolic")
+    if not same:
+        return "wrong", "symbolic"
+    return ("correct", "symbolic") if _close(gold_read[0], found_read[0]) else ("wrong", "values_differ")
+
+
+def _close(gold: Any, found: Any) -> bool:
+    """Whether two values that math-verify calls equal really are: it rounds both to six decimals.
+
+    Exact gold allows only rounding noise; a decimal gold allows a relative difference of 1e-6.
+    """
+    import sympy
+
+    if not all(isinstance(value, sympy.Expr) and value.is_number for value in (gold, found)):
+        return True
+    difference, size = sympy.N(abs(gold - found), 50), sympy.N(abs(gold), 50)
+    tolerance = _DECIMAL if gold.has(sympy.Float) else _EXACT
+    return bool(difference <= tolerance * max(size, sympy.N(abs(found), 50)))
 
 
 if __name__ == "__main__":

@@ -89,15 +89,10 @@ class Ledger:
 
     def read(self) -> dict[str, Entry]:
         """All answers of the shard by key; of two for one key (two processes raced) the first bought."""
-        entries: dict[str, Entry] = {}
-        for name in self.store.names(self.folder, ".parquet"):
-            # A merge in another process may have replaced the file since it was listed: the merged file holds it.
+        while True:
+            # A merge in another process may replace files after they were listed; then the list is stale.
             with contextlib.suppress(FileNotFoundError):
-                for entry in from_table(self.store.read_table(f"{self.folder}/{name}"), Entry):
-                    held = entries.get(entry.key)
-                    if held is None or entry.bought_at < held.bought_at:
-                        entries[entry.key] = entry
-        return entries
+                return self._read()
 
     async def add(self, entry: Entry) -> None:
         """Return when the answer is on storage. Raises Stop when it can't be written."""
@@ -116,6 +111,15 @@ class Ledger:
         self._write(pa.concat_tables(tables))
         for name in names:
             self.store.delete(f"{self.folder}/{name}")
+
+    def _read(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for name in self.store.names(self.folder, ".parquet"):
+            for entry in from_table(self.store.read_table(f"{self.folder}/{name}"), Entry):
+                held = entries.get(entry.key)
+                if held is None or entry.bought_at < held.bought_at:
+                    entries[entry.key] = entry
+        return entries
 
     async def _write_waiting(self) -> None:
         while self._waiting:

@@ -41,13 +41,14 @@ def render(template: str, problem: Problem) -> list[dict[str, str]]:
 
 def check_template(name: str, template: str) -> None:
     """Raise BadRecipe when a template asks for a column that there is not."""
+    mark = "\0"
     try:
-        text = template.format(prompt="", solution="")
-    except (KeyError, IndexError, ValueError) as error:
+        text = template.format(prompt=mark, solution="")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise BadRecipe(
             f"prompts.{name}: {error} is no column: use {{prompt}} and {{solution}}, and double other braces"
         ) from error
-    if text == template:
+    if mark not in text:
         raise BadRecipe(f"prompts.{name} never uses {{prompt}}, so every problem would be asked the same")
 
 

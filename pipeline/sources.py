@@ -4,6 +4,8 @@ A source is read in slices that need nothing of each other, so that a cluster ca
 """
 
 import glob
+import itertools
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -126,6 +128,8 @@ def slices(source: Source) -> list[Slice]:
         paths = sorted(glob.glob(str(Path(source.path).expanduser())))
         if not paths:
             raise Stop(f"source {source.name}: no file matches {source.path}")
+        if folder := next((path for path in paths if Path(path).is_dir()), None):
+            raise Stop(f"source {source.name}: {folder} is a folder; write {folder}/*.{source.format}")
         return [Slice(path, 0, source.limit) for path in paths]
     if isinstance(source, HfSource):
         return [Slice(source.path, 0, source.limit)]
@@ -153,10 +157,7 @@ def read(source: Source, part: Slice) -> Iterator[Raw]:
 
 def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any]]:
     rows = _read_hf(source) if isinstance(source, HfSource) else _FILES[source.format](part.path)
-    for number, row in enumerate(rows):
-        if part.stop is not None and number >= part.stop:
-            return
-        yield row
+    return itertools.islice(rows, part.stop)
 
 
 def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
@@ -219,6 +220,8 @@ def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
 
 def _text(value: Any) -> str | None:
     # Answers come as numbers too; an integral float is an integer that passed through pandas.
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip() or None if isinstance(value, str | int | float) else None
@@ -244,6 +247,9 @@ def _gym(source: GymSource) -> Any:
 
 def _count(source: FileSource, path: str) -> int:
     if source.format == "parquet":
-        return int(pq.read_metadata(path).num_rows)
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, ValueError) as error:
+            raise Stop(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
     with Path(path).open("rb") as lines:
         return sum(1 for line in lines if line.strip())

@@ -35,10 +35,8 @@ class _Parts:
             self.usage = usage
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            if text := delta.get("content"):
-                self.content.append(text)
-            if text := delta.get("reasoning_content") or delta.get("reasoning"):
-                self.reasoning.append(text)
+            self.content.append(_text(delta.get("content")))
+            self.reasoning.append(_text(delta.get("reasoning_content") or delta.get("reasoning")))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
 
@@ -63,10 +61,22 @@ async def read_whole(response: aiohttp.ClientResponse) -> Reply:
     try:
         choice = body["choices"][0]
         message = choice["message"]
-    except (KeyError, IndexError, TypeError) as error:
+        content = _text(message.get("content"))
+        reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
+        return _reply(content, reasoning, choice.get("finish_reason") or "", body.get("usage") or {})
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"the answer is no chat completion: {str(body)[:100]}") from error
-    reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-    return _reply(message.get("content") or "", reasoning, choice.get("finish_reason") or "", body.get("usage") or {})
+
+
+def _text(content: Any) -> str:
+    """The text of a content field: a string, or a list of parts. Raises TypeError for anything else."""
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        return "".join(_text(part.get("text")) for part in content)
+    if not isinstance(content, str):
+        raise TypeError(f"content is {type(content).__name__}")
+    return content
 
 
 def _take(line: bytes, parts: _Parts) -> None:
@@ -75,8 +85,11 @@ def _take(line: bytes, parts: _Parts) -> None:
         data = line[5:].strip()
         if data == b"[DONE]":
             parts.done = True
-        else:
+            return
+        try:
             parts.add(orjson.loads(data))
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"the stream holds no chat completion: {data[:100]!r}") from error
 
 
 def _reply(content: str, reasoning: str, finish_reason: str, usage: dict[str, Any]) -> Reply:

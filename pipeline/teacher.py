@@ -8,6 +8,7 @@ filter), or stop the run (401, 403, 404).
 import asyncio
 import random
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ class TeacherSettings(Settings):
 
     operational: ClassVar[frozenset[str]] = frozenset(
         {"base_url", "api_key_env", "stream", "in_flight", "actors", "connect_timeout_s", "idle_timeout_s"}
-        | {"max_attempts", "rate_limit_patience_s", "prompt_usd_per_mtok", "cached_usd_per_mtok"}
+        | {"max_attempts", "patience_s", "prompt_usd_per_mtok", "cached_usd_per_mtok"}
         | {"completion_usd_per_mtok"}
     )
 
@@ -63,8 +64,8 @@ class TeacherSettings(Settings):
     """Seconds without a byte before an answer is given up and asked again."""
     max_attempts: int = Field(default=6, gt=0)
     """Tries of one call through errors before it is left for the next run; 429 does not count."""
-    rate_limit_patience_s: float = 3600.0
-    """Seconds one call may wait through 429s before it is left for the next run."""
+    patience_s: float = 3600.0
+    """Seconds one call may wait in all, through 429s and errors, before it is left for the next run."""
     prompt_usd_per_mtok: float = Field(default=0.0, ge=0)
     """Price of a million prompt tokens, USD."""
     cached_usd_per_mtok: float | None = Field(default=None, ge=0)
@@ -137,7 +138,7 @@ class Teacher:
         """One answer, through retries. Raises Unfinished when they run out, Stop when the endpoint is unusable."""
         body = self._body(call)
         errors = attempts = 0
-        patience = self.settings.rate_limit_patience_s
+        patience = self.settings.patience_s
         while True:
             await self._hold()
             attempts += 1
@@ -149,7 +150,7 @@ class Teacher:
                 self.retried += 1
                 errors += not again.limited
                 wait = again.wait_s if again.wait_s is not None else _backoff(errors or attempts)
-                patience -= wait if again.limited else 0
+                patience -= wait
                 if errors >= self.settings.max_attempts or patience < 0:
                     raise self._give_up(again) from again
                 if again.limited:
@@ -201,6 +202,9 @@ class Teacher:
 
     async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
         said = _message(await response.read())
+        if self.api_key:
+            # Some endpoints repeat the key in their errors, and errors are written down.
+            said = said.replace(self.api_key, "(the key)")
         told = f"HTTP {response.status}: {said}"
         if response.status in (401, 403):
             source = self.settings.api_key_env
@@ -275,11 +279,11 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     except ValueError:
         pass
     try:
-        date = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(response.headers["Date"])
+        date, now = (parsedate_to_datetime(text) for text in (value, response.headers["Date"]))
     except (ValueError, KeyError):
         return None
-    return max(0.0, (date - now).total_seconds())
+    # A date of no stated zone ("-0000") is UTC.
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now.replace(tzinfo=now.tzinfo or UTC)).total_seconds())
 
 
 def _message(body: bytes) -> str:

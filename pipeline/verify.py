@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import orjson
 
-from pipeline.answers import exact_number, final_answer, normal, same_text
+from pipeline.answers import choice, exact_number, final_answer, normal, same_text
 from pipeline.settings import Settings
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +101,7 @@ def decide(submission: Submission) -> Verdict | str:
     if found is None:
         return Verdict("wrong", None, "no_answer")
     if submission.kind == "choice":
-        same = _choice(found) == _choice(submission.gold)
+        same = choice(found) is not None and choice(found) == choice(submission.gold)
         return Verdict("correct" if same else "wrong", found, "choice")
     if submission.kind == "text":
         return Verdict("correct" if same_text(found, submission.gold) else "wrong", found, "text")
@@ -117,10 +117,6 @@ def _decide_math(found: str, gold: str) -> Verdict | str:
     if gold_value is not None and _WORDS.fullmatch(normal(found)):
         return Verdict("wrong", found, "not_a_number")
     return found
-
-
-def _choice(text: str) -> str:
-    return normal(text).strip("() .:").upper()[:1]
 
 
 class _Judge:

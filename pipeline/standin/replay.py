@@ -20,25 +20,37 @@ class Recorded:
         if not path.is_file():
             raise Stop(f"teacher.standin.path: no file {settings.path}")
         self._by_head: dict[str, list[tuple[str, list[str]]]] = {}
+        self._head_lengths: list[int] = []
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    self._add(orjson.loads(line), settings, where=f"{settings.path} line {number}")
+                    self._add(_row(line, number, settings), settings, where=f"{settings.path} line {number}")
 
     def find(self, message: str, *, seed: int) -> str | None:
         """The recorded answer number `seed` (round and round) of the problem that the message begins with."""
-        for prompt, replies in self._by_head.get(message[:_HEAD_CHARS], ()):
-            if message.startswith(prompt):
-                return replies[seed % len(replies)]
+        for length in self._head_lengths:
+            for prompt, replies in self._by_head.get(message[:length], ()):
+                if message.startswith(prompt):
+                    return replies[seed % len(replies)]
         return None
 
     def _add(self, row: dict[str, Any], settings: StandinSettings, *, where: str) -> None:
         prompt = str(_field(row, settings.prompt, where)).strip()
         replies = [str(_field(row, name, where)) for name in settings.replies]
-        held = self._by_head.setdefault(prompt[:_HEAD_CHARS], [])
+        head = prompt[:_HEAD_CHARS]
+        if len(head) not in self._head_lengths:
+            self._head_lengths = sorted([*self._head_lengths, len(head)], reverse=True)
+        held = self._by_head.setdefault(head, [])
         held.append((prompt, replies))
         # The longest first, so that a problem never answers for one that continues it.
         held.sort(key=lambda pair: -len(pair[0]))
+
+
+def _row(line: bytes, number: int, settings: StandinSettings) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise Stop(f"{settings.path} line {number} is not JSON ({error}); mend or remove that line") from error
 
 
 def _field(row: Any, name: str, where: str) -> Any:

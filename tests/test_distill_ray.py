@@ -1,0 +1,184 @@
+"""Distilling on Ray: the same traces as without it, nothing bought twice, and troubles that end in one line."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.recipe import load
+from pipeline.generate import buy, calls_for
+from pipeline.ledger import Ledger
+from pipeline.record import Problem, from_table
+from pipeline.standin.settings import StandinSettings
+from pipeline.store import Store
+from pipeline.teacher import Teacher
+from pipeline.trace import traces_of, verified
+from pipeline.verify import Verifier
+from runs import recipe, recorded, run, start, succeed, summary
+
+pytestmark = pytest.mark.ray
+
+CONTENT = ("id", "generation", "draw", "thought", "reply", "finish_reason", "verdict", "found", "drop")
+
+
+def content(folder: Path) -> list[tuple[object, ...]]:
+    files = sorted((folder / "runs" / "made" / "traces").glob("*.parquet"))
+    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+    return sorted(tuple(row[name] for name in CONTENT) for row in rows)
+
+
+def without_ray(path: Path, folder: Path, base_url: str) -> list[tuple[object, ...]]:
+    """The same traces by plain functions in this process, from the problems that the run curated."""
+    wanted = load(str(path))
+    assert wanted.teacher is not None
+    generation = wanted.distill.generations[0]
+    store = Store(str(folder / "runs" / "made"))
+    kept = [
+        p
+        for name in store.names("problems", ".parquet")
+        for p in from_table(store.read_table(f"problems/{name}"), Problem)
+    ]
+    calls = {
+        problem.id: calls_for(
+            problem,
+            generation,
+            template=wanted.template(generation.prompt),
+            identity=wanted.teacher.identity,
+            seeded=True,
+            seed=wanted.seed,
+        )
+        for problem in kept
+    }
+    ledger = Ledger(Store(str(folder / "plain")), "plain")
+
+    async def ask() -> None:
+        async with Teacher(wanted.teacher, base_url) as teacher:
+            every = [call for those in calls.values() for call in those]
+            slots = asyncio.Semaphore(8)
+            left = await buy(every, engine=teacher, ledger=ledger, slots=slots, invocation="plain", told=id)
+            assert not left
+
+    asyncio.run(ask())
+    entries = ledger.read()
+    with Verifier(wanted.verify) as verifier:
+        traces = verified([t for p in kept for t in traces_of(p, calls[p.id], entries)], verifier)
+    return sorted(tuple(getattr(trace, name) for name in CONTENT) for trace in traces)
+
+
+def served(base_url: str) -> dict[str, dict[str, int]]:
+    with urllib.request.urlopen(base_url.replace("/v1", "/stats")) as answer:
+        return json.load(answer)
+
+
+def test_a_killed_driver_loses_only_the_calls_in_flight_and_ray_changes_no_trace(tmp_path: Path) -> None:
+    problems = recorded(tmp_path / "problems.jsonl", problems=150)
+    slow = recipe(tmp_path, problems)
+    serving = start("teacher", slow, "--port", 0, "teacher.standin.latency_s=0.4")
+    try:
+        assert serving.stdout is not None
+        base_url = serving.stdout.readline().strip()
+        # The stand-in's own name, so that the keys are those of a run that starts it itself.
+        served_by = StandinSettings(answers="replay", path=str(problems), replies=("replies.a", "replies.b")).identity
+        asked = [slow, "teacher.standin=null", f"teacher.base_url={base_url}", f"teacher.served_by='{served_by}'"]
+        asked.append("teacher.in_flight=8")
+        succeed("curate", *asked)
+        distilling = start("distill", *asked)
+        while served(base_url)["requests"].get("200", 0) < 120:
+            assert distilling.poll() is None, distilling.communicate()
+            time.sleep(0.05)
+        distilling.send_signal(signal.SIGKILL)
+        distilling.communicate()
+        in_flight = 8
+        succeed("distill", *asked)
+        bought = served(base_url)["requests"]["200"]
+        assert 300 <= bought <= 300 + in_flight
+        again = summary(tmp_path, "distill")["calls"]
+        assert again["bought"] + again["reused"] == 300
+        assert again["bought"] < 190
+        assert content(tmp_path) == without_ray(slow, tmp_path, base_url)
+        assert summary(tmp_path, "distill")["verdicts"] == {"correct": 225, "wrong": 75, "undecided": 0}
+        succeed("distill", *asked, "distill.generations.0.draws=2")
+        assert summary(tmp_path, "distill")["calls"] == {"bought": 0, "reused": 300, "retried": 0, "failed": 0}
+        assert served(base_url)["requests"]["200"] <= bought + 300  # the plain run's own
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
+def test_more_draws_buy_only_the_difference_and_troubles_of_the_api_lose_nothing(tmp_path: Path) -> None:
+    path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=60))
+    troubles = [f"teacher.standin.{name}=0.1" for name in ("share_429", "share_500", "share_dropped")]
+    succeed("curate", path)
+    succeed("distill", path, *troubles, "distill.generations.0.draws=1")
+    first = summary(tmp_path, "distill")
+    assert first["calls"]["bought"] == 60
+    assert first["calls"]["retried"] > 0
+    succeed("distill", path)
+    second = summary(tmp_path, "distill")
+    assert second["calls"]["bought"] == 60
+    assert second["calls"]["reused"] == 60
+    assert second["traces"] == 120
+    assert second["cost_usd"] < second["cost_total_usd"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["teacher.standin=null", "teacher.base_url=http://127.0.0.1:9/v1", "teacher.max_attempts=1"],
+            "can't be reached",
+        ),
+        (["teacher.standin.key=right-key-0001", "teacher.api_key_env=WRONG_KEY"], "refuses the key"),
+        (["teacher.api_key_env=NO_SUCH_KEY"], "NO_SUCH_KEY"),
+    ],
+)
+def test_an_unusable_teacher_is_one_line_and_no_key_is_written(tmp_path: Path, overrides: list[str], said: str) -> None:
+    path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=5))
+    succeed("curate", path)
+    ended = run("distill", path, *overrides, WRONG_KEY="secret-key-1234567")
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.strip().splitlines()[-1].startswith("error: ")
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"secret-key-1234567" not in written + ended.stdout.encode() + ended.stderr.encode()
+    assert not any(name.endswith(".parquet") for name in os.listdir(tmp_path / "runs" / "made" / "traces"))
+
+
+def test_bad_problems_are_one_line(tmp_path: Path) -> None:
+    broken = recorded(tmp_path / "problems.jsonl", problems=3)
+    broken.write_text(broken.read_text() + '{"question": \n')
+    ended = run("curate", recipe(tmp_path, broken))
+    assert ended.returncode == 1
+    assert "problems.jsonl line 4" in ended.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.data
+def test_verdicts_agree_with_the_labels_of_recorded_gsm8k_solutions(tmp_path: Path) -> None:
+    data = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "gsm8k_model_solutions.jsonl"
+    if not data.exists():
+        pytest.skip(f"needs {data.name} beside the checkout")
+    asked = ["jobs/recipes/gsm8k_replay.yaml", f"sources.0.path={data}", f"teacher.standin.path={data}"]
+    asked += [f"storage={tmp_path / 'runs'}", "name=made", "cluster.local_cpus=2", "cluster.dashboard=false"]
+    succeed("curate", *asked)
+    succeed("distill", *asked)
+    counts = summary(tmp_path, "distill")
+    assert counts["problems"] == 1319
+    assert counts["traces"] == counts["calls"]["bought"] == 5276
+    models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
+    rows = [json.loads(line) for line in data.open()]
+    labels = {(row["question"], row[m]["solution"].strip()): row[m]["is_correct"] for row in rows for m in models}
+    agreed = seen = 0
+    for file in (tmp_path / "runs" / "made" / "traces").glob("*.parquet"):
+        for trace in pq.read_table(file).to_pylist():
+            seen += 1
+            agreed += (trace["verdict"] == "correct") == labels[trace["prompt"], trace["reply"]]
+    assert seen == 5276
+    assert agreed / seen >= 0.999
