@@ -63,7 +63,7 @@ class Engine:
         from vllm.exceptions import VLLMValidationError
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        await self._open()
+        llm = await self._open()
         sampling = orjson.loads(call.sampling)
         prompt = self._tokenizer.apply_chat_template(
             orjson.loads(call.messages), tokenize=False, add_generation_prompt=True
@@ -73,20 +73,17 @@ class Engine:
         if room < 1:
             return Answer("refused", why=f"prompt of {len(ids)} tokens, max_model_len={self.settings.max_model_len}")
         try:
-            output = await self._draw(call, ids, sampling, max_tokens=min(room, sampling["max_tokens"]))
+            output = await self._draw(llm, call, ids, sampling, max_tokens=min(room, sampling["max_tokens"]))
         except VLLMValidationError as error:
             return Answer("refused", why=str(error)[:200])
         except EngineDeadError as error:
+            await self._bury(llm)
             raise Unfinished(f"the vLLM engine died: {error}") from error
+        if output.finish_reason not in ("stop", "length"):
+            raise Unfinished(f"vLLM broke a request off: {output.finish_reason}")
         return self._answer(output, prompt=prompt, prompt_tokens=len(ids))
 
-    def close(self) -> None:
-        """End the engine and its processes."""
-        if self._llm is not None:
-            self._llm.shutdown()
-            self._llm = None
-
-    async def _open(self) -> None:
+    async def _open(self) -> Any:
         async with self._opening:
             if self._llm is None:
                 try:
@@ -94,8 +91,16 @@ class Engine:
                 except (OSError, ValueError, RuntimeError) as error:
                     raise Stop(f"vLLM can't open {self.model}: {_last_line(error)}") from error
                 self._tokenizer = self._llm.get_tokenizer()
+            return self._llm
 
-    async def _draw(self, call: Call, ids: list[int], sampling: dict[str, Any], *, max_tokens: int) -> Any:
+    async def _bury(self, llm: Any) -> None:
+        """Give a dead engine up, so that the next call opens another."""
+        async with self._opening:
+            if self._llm is llm:
+                self._llm = None
+                await asyncio.to_thread(llm.shutdown)
+
+    async def _draw(self, llm: Any, call: Call, ids: list[int], sampling: dict[str, Any], *, max_tokens: int) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -109,7 +114,7 @@ class Engine:
         last = None
         # A key may be asked for twice at once (two generations with the same call): the id must not collide.
         request = f"{call.key}-{id(params):x}"
-        async for output in self._llm.generate({"prompt_token_ids": ids}, params, request):
+        async for output in llm.generate({"prompt_token_ids": ids}, params, request):
             last = output
         if last is None:
             raise Unfinished("vLLM ended a request without an output")

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -21,6 +22,9 @@ from cluster.session import cache_dir
 from pipeline.errors import Stop
 
 _BLOCK = 1 << 20
+_SCALES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+# The card and our own records say nothing about what a model answers.
+_NO_PART_OF_A_MODEL = frozenset({"README.md", "step.json", "phase.json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +69,51 @@ def check(model: str) -> None:
         )
 
 
+def probe(model: str) -> None:
+    """Open a model's configuration and tokenizer. Raises Stop when it can't be trained and run as it is.
+
+    Done before anything is bought: what is wrong with a model should not be found out after the teacher's bill.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = local_path(model)
+    try:
+        config, tokenizer = AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise Stop(f"model {model} can't be opened: {said}") from error
+    if not tokenizer.chat_template:
+        raise Stop(f"model {model} has no chat template: take its chat variant, or add one to its tokenizer")
+    for name in _SCALES_LOGITS:
+        if getattr(config, name, None) not in (None, 1, 1.0):
+            raise Stop(f"model {model} changes its logits ({name}), which the training loss does not do")
+
+
 def identity(model: str) -> str:
     """Who a model is, for the ledger's keys: a name, or a hash of the files of a folder."""
     if model in SHIPPED:
         return f"{model} ({SHIPPED[model].package} {SHIPPED[model].version})"
     if "://" not in model and not Path(model).expanduser().is_dir():
         return model
+    fs, base = pafs.FileSystem.from_uri(model if "://" in model else str(Path(model).expanduser().absolute()))
+    files = sorted(
+        (info.base_name, info.path, info.size, info.mtime_ns)
+        for info in fs.get_file_info(pafs.FileSelector(base))
+        if info.type == pafs.FileType.File and info.base_name not in _NO_PART_OF_A_MODEL
+    )
+    return _hashed(model, tuple(files))
+
+
+@lru_cache(maxsize=64)
+def _hashed(model: str, files: tuple[tuple[str, str, int, int], ...]) -> str:
+    """The hash of a model's files, read once as long as names, sizes and times stay the same."""
+    fs, _ = pafs.FileSystem.from_uri(model if "://" in model else str(Path(model).expanduser().absolute()))
     digest = xxhash.xxh3_128()
-    for name, blocks in _files(model):
+    for name, path, _, _ in files:
         digest.update(name.encode())
-        for block in blocks:
+        for block in _blocks(fs, path):
             digest.update(block)
     return f"model:{digest.hexdigest()}"
-
-
-def _files(model: str) -> Iterator[tuple[str, Iterator[bytes]]]:
-    fs, base = pafs.FileSystem.from_uri(model if "://" in model else str(Path(model).expanduser().absolute()))
-    found = fs.get_file_info(pafs.FileSelector(base))
-    for info in sorted(found, key=lambda info: info.base_name):
-        # The model card and our own record say nothing about what the model answers.
-        if info.type == pafs.FileType.File and info.base_name not in ("README.md", "step.json"):
-            yield info.base_name, _blocks(fs, info.path)
 
 
 def _blocks(fs: pafs.FileSystem, path: str) -> Iterator[bytes]:

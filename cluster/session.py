@@ -42,7 +42,8 @@ def session(settings: ClusterSettings) -> Iterator[None]:
             _start(settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"Ray at {address}" if address else "a Ray on this machine"
-        raise Stop(f"can't use {where}: {str(error).splitlines()[0]}") from error
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Stop(f"can't use {where}: {said}") from error
     try:
         yield
     finally:
@@ -73,6 +74,11 @@ def secret(name: str | None) -> str | None:
             f"the environment variable {name} (teacher.api_key_env) holds spaces or control characters, not a key"
         )
     return value
+
+
+def in_submitted_job() -> bool:
+    """Whether this process is the driver of a submitted Ray job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def cores() -> int:

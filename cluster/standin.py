@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,24 +22,25 @@ def standin(settings: StandinSettings, *, host: str | None = None, port: int = 0
     # File names in the settings are relative to where the job was started, not to the code.
     if settings.path is not None:
         settings = settings.model_copy(update={"path": str(Path(settings.path).expanduser().absolute())})
-    process = subprocess.Popen(
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(settings.model_dump_json().encode() + b"\n")
-        process.stdin.flush()
-        address = process.stdout.readline().decode().strip()
-        if not address:
-            raise Stop(_why(process))
-        yield address
-    finally:
-        process.stdin.close()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            process.stdin.write(settings.model_dump_json().encode() + b"\n")
+            process.stdin.flush()
+            address = process.stdout.readline().decode().strip()
+            if not address:
+                process.wait(timeout=10)
+                said.seek(0)
+                raise Stop(_last_line(said.read()))
+            yield address
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _host() -> str:
@@ -48,7 +50,6 @@ def _host() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def _why(process: "subprocess.Popen[bytes]") -> str:
-    _, said = process.communicate(timeout=10)
+def _last_line(said: bytes) -> str:
     lines = said.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "the stand-in teacher can't start"

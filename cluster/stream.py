@@ -142,7 +142,11 @@ def _generate(rows: Any, ask: Ask, *, store: Store, settings: StreamSettings, in
         fn_constructor_args=(store, ask, invocation, board),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=engine.settings.actors, max_concurrent_calls_per_actor=_SHARDS_AT_ONCE
+            min_size=1,
+            max_size=engine.settings.actors,
+            max_concurrent_calls_per_actor=_SHARDS_AT_ONCE,
+            # No more than it works on: a shard that waits in one actor's queue idles another.
+            max_tasks_in_flight_per_actor=_SHARDS_AT_ONCE,
         ),
         **options,
     )

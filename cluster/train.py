@@ -35,10 +35,10 @@ class TrainSettings(Settings):
 
     operational: ClassVar[frozenset[str]] = frozenset(
         {"device", "workers", "cpus_per_worker", "checkpoint_steps", "checkpoints_kept", "max_failures"}
-        | {"loss_chunk", "keep_whole", "gradient_checkpointing", "attention", "tokens_per_s", "usd_per_worker_hour"}
+        | {"loss_chunk", "gradient_checkpointing", "attention", "tokens_per_s", "usd_per_worker_hour"}
     )
 
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase, ...] = Field(min_length=1)
     """The phases, in order; each starts from the model of the one before."""
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
@@ -66,8 +66,6 @@ class TrainSettings(Settings):
     """transformers' attention: sdpa, or flash_attention_2 where it is installed."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more work."""
-    keep_whole: int = Field(default=100_000, ge=0)
-    """ZeRO-3 shards weights with more elements than this; smaller ones stay on every rank and are not gathered anew."""
     loss_chunk: int = Field(default=4096, gt=0)
     """Positions whose logits exist at once."""
     checkpoint_steps: int = Field(default=50, gt=0)

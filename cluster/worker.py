@@ -66,9 +66,7 @@ def work(config: dict[str, Any]) -> None:
 def _open(plan: PhasePlan) -> tuple[Any, Any]:
     settings = plan.settings
     path = local_path(plan.model)
-    ds_config = zero3(
-        dtype=settings.dtype, accumulation=plan.accumulation, clip=settings.clip, keep_whole=settings.keep_whole
-    )
+    ds_config = zero3(dtype=settings.dtype, accumulation=plan.accumulation, clip=settings.clip)
     # Alive while the model is read: it makes transformers shard each weight as it is read.
     sharding = HfDeepSpeedConfig(ds_config)
     model = AutoModelForCausalLM.from_pretrained(

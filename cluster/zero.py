@@ -17,7 +17,7 @@ from pipeline.pack import IGNORED
 from pipeline.store import Store
 
 
-def zero3(*, dtype: Literal["bfloat16", "float32"], accumulation: int, clip: float, keep_whole: int) -> dict[str, Any]:
+def zero3(*, dtype: Literal["bfloat16", "float32"], accumulation: int, clip: float) -> dict[str, Any]:
     """The DeepSpeed configuration; one window a rank and micro-step."""
     return {
         "train_micro_batch_size_per_gpu": 1,
@@ -30,10 +30,12 @@ def zero3(*, dtype: Literal["bfloat16", "float32"], accumulation: int, clip: flo
             "contiguous_gradients": True,
             "reduce_bucket_size": 50_000_000,
             "stage3_prefetch_bucket_size": 50_000_000,
-            "stage3_param_persistence_threshold": keep_whole,
+            "stage3_param_persistence_threshold": 100_000,
         },
         # torch's AdamW: DeepSpeed's own needs a C++ or CUDA compiler on every node.
         "zero_allow_untested_optimizer": True,
+        # By itself it takes the model's type, and adding up micro-steps in bfloat16 loses small gradients.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 2**31,
         "wall_clock_breakdown": False,
     }

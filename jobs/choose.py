@@ -75,14 +75,18 @@ def work(recipe: Recipe) -> Summary:
         teacher=recipe.teacher.identity if recipe.teacher else None,
     )
     store.write_bytes("dataset/README.md", text.encode())
-    steps.choose.finish()
     return summary
 
 
 def _choose(name: str, *, recipe: Recipe, store: Store, benchmark: frozenset[str]) -> Chosen:
     traces = from_table(store.read_table(f"traces/{name}"), Trace)
+    templates = {
+        generation.name: recipe.template(generation.train_prompt)
+        for generation in recipe.distill.generations
+        if generation.train_prompt is not None
+    }
     choices = choose(traces, settings=recipe.choose, held_out=benchmark)
-    table = examples(choices)
+    table = examples(choices, templates=templates)
     if table.num_rows:
         store.write_table(f"dataset/{name.replace('shard-', 'train-')}", table)
     kept = [choice.trace for choice in choices if choice.drop is None]

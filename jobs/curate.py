@@ -1,18 +1,17 @@
 """Read the sources and the benchmarks, drop what can't be used with a reason, and write problems/ in shards."""
 
-import math
-
 from cluster.curation import curate, shard_name
 from cluster.session import session
 from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from pipeline.curate import CurateSettings
+from pipeline.errors import Stop
 from pipeline.sources import size_of
 from pipeline.store import Store
 
 # A benchmark is small: few shards keep an engine busy and the number of files low.
-BENCHMARK_SHARDS = 4
+BENCHMARK_SHARDS = 8
 # What makes a training problem unusable must not silently shrink a benchmark.
 _BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "duplicate"))
 
@@ -38,6 +37,7 @@ def work(recipe: Recipe) -> Summary:
         return previous(recipe, "curate")
     store = store_of(recipe)
     with session(recipe.cluster):
+        _keep_layout(recipe, store)
         step.begin()
         benchmarks = {}
         for name, source in recipe.evaluate.benchmarks.items():
@@ -60,8 +60,19 @@ def work(recipe: Recipe) -> Summary:
             benchmark=held_out(recipe, store),
             name=f"{recipe.name}-curate",
         )
-    step.finish()
     return {**counts.as_json(), "benchmarks": benchmarks}
+
+
+def _keep_layout(recipe: Recipe, store: Store) -> None:
+    """Refuse another number of shards once answers are kept by shard: they would not be found, and bought again."""
+    layout = "ledger/layout.json"
+    if store.exists(layout):
+        shards = store.read_json(layout)["shards"]
+        if shards != recipe.shards:
+            raise Stop(
+                f"shards={recipe.shards}, but this run keeps its answers in {shards}: keep {shards}, or rename it"
+            )
+    store.write_json(layout, {"shards": recipe.shards})
 
 
 def benchmark_folder(name: str) -> str:
@@ -85,11 +96,6 @@ def known_size(recipe: Recipe) -> int:
         return recipe.estimate.problems
     sizes = [size_of(source) for source in recipe.sources]
     return sum(size for size in sizes if size is not None) if any(sizes) else 0
-
-
-def per_shard(recipe: Recipe, rows: int) -> int:
-    """Rows of one shard, about."""
-    return math.ceil(rows / recipe.shards)
 
 
 JOB = Job("curate", __doc__ or "", plan, work)

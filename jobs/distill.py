@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from cluster.curation import shard_name
 from cluster.each import each
-from cluster.models import check, identity
+from cluster.models import identity, probe
 from cluster.progress import watched
 from cluster.session import secret, session
 from cluster.standin import standin
@@ -53,11 +53,12 @@ def work(recipe: Recipe) -> Summary:
     if steps.distill.state() == "done":
         return nothing_new(previous(recipe, "distill"))
     steps.distill.needs(steps.curate)
+    if any(generation.engine == "student" for generation in recipe.distill.generations):
+        probe(recipe.student.model)
     with session(recipe.cluster):
         steps.distill.begin()
         started = time.monotonic()
         counts = _distill(recipe, steps.distill)
-    steps.distill.finish()
     return {**counts.as_json(), "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -83,7 +84,6 @@ def teacher_at(recipe: Recipe) -> Iterator[TeacherAt | None]:
 
 def base_at(recipe: Recipe) -> ModelAt:
     """The student before training."""
-    check(recipe.student.model)
     return ModelAt(recipe.student.engine, recipe.student.model, identity(recipe.student.model))
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from cluster.curation import shard_name
-from cluster.models import identity
+from cluster.models import identity, probe
 from cluster.progress import watched
 from cluster.session import session
 from cluster.stream import Ask, ModelAt, Part, TeacherAt, stream
@@ -30,6 +30,8 @@ def plan(recipe: Recipe) -> Plan:
     """What would be measured."""
     settings = recipe.evaluate
     draws = f"{settings.draws} draws a problem, at most {number(settings.sampling.max_tokens)} tokens each"
+    if not settings.benchmarks:
+        return [("measures", "nothing: evaluate.benchmarks is empty")]
     lines = [("models", ", ".join(settings.models)), ("sampling", draws)]
     for name, source in settings.benchmarks.items():
         size = size_of(source)
@@ -44,11 +46,12 @@ def work(recipe: Recipe) -> Summary:
     steps = steps_of(recipe)
     if steps.evaluate.state() == "done":
         return nothing_new(previous(recipe, "evaluate"))
-    if not recipe.evaluate.benchmarks:
-        raise Stop("evaluate.benchmarks is empty: name at least one set of held-out problems")
     steps.evaluate.needs(steps.curate)
     if "student" in recipe.evaluate.models:
+        steps.evaluate.needs(steps.choose)
         steps.evaluate.needs(steps.train)
+    if "base" in recipe.evaluate.models:
+        probe(recipe.student.model)
     store = store_of(recipe)
     overlap = _overlap(recipe, store)
     if overlap:
@@ -59,7 +62,6 @@ def work(recipe: Recipe) -> Summary:
         for model in recipe.evaluate.models:
             counts.add(_draw(recipe, model, store))
     summary = _measure(recipe, store)
-    steps.evaluate.finish()
     kept = counts.as_json()
     return {**summary, "held_out_in_dataset": overlap, **{name: kept[name] for name in ("calls", "tokens", "cost_usd")}}
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ray.exceptions import RayError
 from rich.console import Console
 from rich.table import Table
 
+from cluster.session import in_submitted_job
 from jobs.recipe import Recipe, load
-from jobs.steps import store_of
+from jobs.steps import steps_of, store_of
 from pipeline.errors import BadRecipe, Stop
 
 Plan = Sequence[tuple[str, str]]
@@ -39,6 +41,7 @@ def main(job: Job) -> None:
     arguments = _arguments(job)
     try:
         recipe = load(arguments.recipe, arguments.overrides)
+        _check_storage(recipe)
         if arguments.dry_run:
             show(f"{job.name} would", job.plan(recipe))
             return
@@ -47,6 +50,10 @@ def main(job: Job) -> None:
         sys.exit(_say(error, code=2))
     except Stop as error:
         sys.exit(_say(error, code=1))
+    except (RayError, OSError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        said = f"{lines[-1][:300]}: what was bought is kept, run the same command again"
+        sys.exit(_say(Stop(said), code=1))
     except KeyboardInterrupt:
         sys.exit(_say(Stop("interrupted; the same command goes on from here"), code=130))
 
@@ -59,6 +66,10 @@ def run(job: Job, recipe: Recipe) -> Summary:
     summary = job.work(recipe)
     summary.setdefault("seconds", round(time.monotonic() - started, 1))
     store.write_json(f"summary/{job.name}.json", summary)
+    # Done only now: a step that is done always has its summary.
+    step = steps_of(recipe).named(job.name)
+    if step is not None and step.state() == "begun":
+        step.finish()
     show(job.name, list(_lines(summary)))
     return summary
 
@@ -105,6 +116,15 @@ def _arguments(job: Job) -> argparse.Namespace:
         "--dry-run", action="store_true", help="check the recipe and print what would be done, at what worst cost"
     )
     return parser.parse_intermixed_args()
+
+
+def _check_storage(recipe: Recipe) -> None:
+    """Refuse a relative storage inside a submitted job: it would lie in Ray's temporary copy of the folder."""
+    if in_submitted_job() and "://" not in recipe.storage and not Path(recipe.storage).expanduser().is_absolute():
+        raise BadRecipe(
+            f"storage={recipe.storage!r} lies in the submitted job's temporary copy and goes with it: "
+            "give an absolute path or a URI that every node reaches, such as storage=/shared/runs"
+        )
 
 
 def _resolved(recipe: Recipe) -> bytes:

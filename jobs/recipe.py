@@ -122,11 +122,16 @@ class Recipe(Settings):
             raise ValueError(f"distill.generations: names must differ, got {', '.join(names)}")
         for generation in self.distill.generations:
             self._needs_prompt(f"distill.generations.{generation.name}.prompt", generation.prompt)
+            if generation.train_prompt is not None:
+                self._needs_prompt(f"distill.generations.{generation.name}.train_prompt", generation.train_prompt)
             if generation.engine == "teacher" and self.teacher is None:
                 raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
         if "teacher" in self.evaluate.models and self.teacher is None:
             raise ValueError("evaluate.models names the teacher: add a teacher section")
+        phases = [phase.name for phase in self.train.phases]
+        if len(set(phases)) < len(phases):
+            raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
         for phase in self.train.phases:
             for name in phase.generations:
                 if name not in names:
@@ -229,7 +234,8 @@ def _line(error: ValidationError) -> str:
     said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not key:
         return said
-    shown = "" if "key" in path[-1] else f"={first['input']!r:.60}"
+    # A key or an address with a password in it must not be shown back.
+    shown = "" if any(word in first["msg"] + key for word in ("key", "base_url")) else f"={first['input']!r:.60}"
     return f"{key}{shown}: {said[0].lower()}{said[1:]}"
 
 

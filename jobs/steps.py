@@ -8,6 +8,7 @@ from jobs.recipe import Recipe
 from pipeline import lineage
 from pipeline.errors import Stop
 from pipeline.settings import fingerprint
+from pipeline.sources import content
 from pipeline.store import Store
 
 
@@ -48,6 +49,10 @@ class Steps:
     train: Step
     evaluate: Step
 
+    def named(self, name: str) -> Step | None:
+        """The step that a job makes, if it makes one."""
+        return getattr(self, name, None)
+
 
 def store_of(recipe: Recipe) -> Store:
     """The run's folder."""
@@ -63,14 +68,19 @@ def steps_of(recipe: Recipe) -> Steps:
     def step(name: str, folder: str, *parts: Any) -> Step:
         return Step(name, folder, fingerprint(name, *parts), store)
 
-    curate = step("curate", "problems", recipe.sources, recipe.curate, recipe.shards, recipe.evaluate.benchmarks)
+    files = [content(source) for source in (*recipe.sources, *recipe.evaluate.benchmarks.values())]
+    curate = step("curate", "problems", recipe.sources, recipe.curate, recipe.shards, recipe.evaluate.benchmarks, files)
     asked = [
         (generation, recipe.template(generation.prompt), teacher if generation.engine == "teacher" else base)
         for generation in recipe.distill.generations
     ]
     student = [recipe.student.engine] if any(g.engine == "student" for g, *_ in asked) else []
     distill = step("distill", "traces", curate.fingerprint, asked, student, recipe.verify, recipe.seed)
-    choose = step("choose", "dataset", distill.fingerprint, recipe.choose)
+    trained_under = [
+        recipe.template(generation.train_prompt) if generation.train_prompt else None
+        for generation in recipe.distill.generations
+    ]
+    choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under)
     train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed)
     evaluate = step(
         "evaluate",

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.models import check
+from cluster.models import probe
 from cluster.packs import PackMeta, make_packs, read_meta
 from cluster.progress import watched
 from cluster.session import session
@@ -44,14 +44,13 @@ def work(recipe: Recipe) -> Summary:
     if steps.train.state() == "done":
         return previous(recipe, "train")
     steps.train.needs(steps.choose)
-    check(recipe.student.model)
+    probe(recipe.student.model)
     store = store_of(recipe)
     with session(recipe.cluster):
-        # model/ stays readable until the new one is whole: it is written beside and moved at the end.
         phases = [_phase(recipe, steps.train, number) for number in range(len(recipe.train.phases))]
         steps.train.begin()
-        store.copy_folder(_export_folder(recipe, steps.train, len(recipe.train.phases) - 1), "model")
-    steps.train.finish()
+        last = _export_folder(recipe, steps.train, len(recipe.train.phases) - 1)
+        store.copy_folder(last, "model", leave_out=frozenset({"step.json", "phase.json"}))
     return {"phases": phases, "model": store.address("model")}
 
 
@@ -91,9 +90,11 @@ def _phase(recipe: Recipe, step: Step, number: int) -> dict[str, Any]:
                 storage=store.address("checkpoints"),
                 board=board,
             )
+        store.write_json(f"{export_to}/phase.json", _phase_summary(store, plan_, meta))
+        store.delete(f"{export_to}/history.json")
         lineage.finish(store, export_to, fingerprint=step.fingerprint)
-    meta = read_meta(store, packs)
-    return _phase_summary(store, plan_, meta)
+    summary: dict[str, Any] = store.read_json(f"{export_to}/phase.json")
+    return summary
 
 
 def _packed(recipe: Recipe, step: Step, plan_: PhasePlan) -> PackMeta:

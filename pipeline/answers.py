@@ -21,7 +21,18 @@ _SENTENCE_END = re.compile(r"[.!?]\**\s+(?=[A-Z*])")
 _QUOTES = "\"“”'‘’`*"
 # The look-behind keeps a long run of quotes from being tried at each of them.
 _QUOTED = re.compile(rf"(?<![{_QUOTES}])[{_QUOTES}]+([^\s{_QUOTES}]+)[{_QUOTES}]+")
+_ENDS_QUOTED = re.compile(rf"(?:\bis|:)\s*[{_QUOTES}]+[^\s{_QUOTES}]+[{_QUOTES}]+\.?$")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?(?:[.:)]\s.*)?")
+# After a number these make another number, or no answer, of it; other words are units.
+_NO_UNIT = re.compile(
+    r"(?i)\b(?:pi|thousand|million|billion|trillion|hundred|dozen|half|less|more|fewer|than|or|and|to|plus|minus|over"
+    r"|squared|cubed|root|mod)\b"
+)
+# A last line with any of these says more than one number.
+_UNSURE = re.compile(
+    r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
+    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
+)
 _LONGEST_NUMBER = 1000
 _EXACT = re.compile(rf"(?P<mantissa>{_NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.IGNORECASE)
 _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{_NUMBER})\}}\s*\{{(?P<bottom>{_NUMBER})\}}")
@@ -66,7 +77,7 @@ def exact_number(text: str) -> Fraction | None:
 
 def normal(text: str) -> str:
     """The text without LaTeX wrapping and spacing that no answer depends on."""
-    text = _TEXT.sub(r" \1 ", text.strip())
+    text = _TEXT.sub(r" \1 ", text.strip().replace("\N{MINUS SIGN}", "-"))
     before = None
     while before != text:
         before = text
@@ -103,7 +114,7 @@ def _stated(answer: str, *, kind: str) -> str:
     answer = normal(_SENTENCE_END.split(answer, maxsplit=1)[0])
     # "18 dollars per day" states 18; "3x + 2" or "x + 3" are left for the algebra.
     unit = _WITH_UNIT.fullmatch(answer.lstrip("$"))
-    return unit["number"] if unit else answer
+    return unit["number"] if unit and not _NO_UNIT.search(answer) else answer
 
 
 def _plain(line: str, *, kind: str, gold: str) -> str | None:
@@ -113,10 +124,17 @@ def _plain(line: str, *, kind: str, gold: str) -> str | None:
         return choice(bare)
     if kind == "text":
         quoted = _QUOTED.findall(line)
+        if len(set(quoted)) > 1 and not _ENDS_QUOTED.search(line):
+            return None
         return str(quoted[-1]) if quoted else bare if " " not in bare else None
     if exact_number(bare) is not None:
         return bare
     if exact_number(gold) is None:
+        return None
+    if "=" in line:
+        said = normal(line.rpartition("=")[2])
+        return said if exact_number(said) is not None else None
+    if _UNSURE.search(line):
         return None
     # One number in the last line is what it says; two different ones could be right by luck.
     numbers = set(_PLAIN_NUMBER.findall(line))

@@ -1,6 +1,7 @@
 """From verified traces to training examples: which are kept, and why each other is not."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,7 @@ import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.prompts import join
+from pipeline.prompts import join, render
 from pipeline.record import Trace
 from pipeline.settings import Settings
 
@@ -70,10 +71,16 @@ def choose(traces: list[Trace], *, settings: ChooseSettings, held_out: frozenset
     return choices
 
 
-def examples(choices: list[Choice]) -> pa.Table:
-    """The data set's rows for the kept traces: `messages` in the conversational format, then provenance."""
+def examples(choices: list[Choice], *, templates: Mapping[str, str]) -> pa.Table:
+    """The data set's rows for the kept traces: `messages` in the conversational format, then provenance.
+
+    `templates` gives, by generation, the prompt that is trained under where it is not the one that was asked: a student
+    must learn to solve a problem, not to rewrite a solution that it won't have.
+    """
     kept = [choice.trace for choice in choices if choice.drop is None]
-    columns: dict[str, list[object]] = {"messages": [_messages(trace) for trace in kept]}
+    columns: dict[str, list[object]] = {
+        "messages": [_messages(trace, templates.get(trace.generation)) for trace in kept]
+    }
     for name, _ in PROVENANCE:
         columns[name] = [getattr(trace, "id" if name == "problem_id" else name) for trace in kept]
     return pa.table(columns, schema=EXAMPLE_SCHEMA)
@@ -99,6 +106,6 @@ def _unfit(trace: Trace, settings: ChooseSettings, held_out: frozenset[str]) -> 
     return None
 
 
-def _messages(trace: Trace) -> list[dict[str, str]]:
-    asked = orjson.loads(trace.messages)
+def _messages(trace: Trace, template: str | None) -> list[dict[str, str]]:
+    asked = orjson.loads(trace.messages) if template is None else render(template, trace)
     return [*asked, {"role": "assistant", "content": join(thought=trace.thought, reply=trace.reply)}]

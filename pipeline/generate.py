@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -29,12 +29,17 @@ class Sampling(Settings):
 class Generation(Settings):
     """One way of getting traces: who is asked, with which prompt, how often."""
 
+    # It decides how a trace is trained on, not what it is; the data set's fingerprint has it.
+    operational: ClassVar[frozenset[str]] = frozenset({"train_prompt"})
+
     name: str
     """What these traces are called in their rows and in train.phases."""
     engine: Literal["teacher", "student"]
     """Who answers: the teacher's API, or the student as it is before training, on vLLM."""
     prompt: str = "solve"
     """The prompt's name: solve, boxed, reformat, bare, or one of the recipe's own."""
+    train_prompt: str | None = None
+    """The prompt that its traces are trained under, where that is not the one asked: solve, for reformat."""
     draws: int = Field(default=1, gt=0)
     """Answers for each problem."""
     sampling: Sampling

@@ -4,13 +4,17 @@
 It sets no time limit itself: math-verify's own are signals, whole seconds, and count what they stop as wrong.
 """
 
+import re
 import resource
 import sys
 from typing import Any
 
 import orjson
 
+from pipeline.answers import exact_number, normal
+
 _EXACT, _DECIMAL = 1e-12, 1e-6
+_BESIDE_A_NUMBER = re.compile(r"_|[<>≤≥≠≈]|\\(?:[lg]e?q?\b|ne\b|neq\b|approx\b|sim\b)")
 
 
 def main() -> None:
@@ -30,6 +34,8 @@ def judge(gold: str, found: str) -> tuple[str, str]:
     """Verdict and reason for two written answers; "undecided" whenever one of them can't be read."""
     from math_verify import parse, verify
 
+    if reason := _misread(gold, found):
+        return "undecided", reason
     try:
         gold_read, found_read = (
             parse(f"\\boxed{{{text}}}", parsing_timeout=None, raise_on_error=True) for text in (gold, found)
@@ -39,13 +45,31 @@ def judge(gold: str, found: str) -> tuple[str, str]:
         if not found_read:
             return "undecided", "the answer can't be read"
         same = verify(gold_read, found_read, timeout_seconds=None, raise_on_error=True)
+        close = same and _close(gold_read[0], found_read[0])
     except MemoryError:
         return "undecided", "out of memory"
     except Exception as error:  # noqa: BLE001 hostile text may raise anything from sympy; it is a reason, not a crash
         return "undecided", f"{type(error).__name__}: {error}"[:200]
     if not same:
         return "wrong", "symbolic"
-    return ("correct", "symbolic") if _close(gold_read[0], found_read[0]) else ("wrong", "values_differ")
+    return ("correct", "symbolic") if close else ("wrong", "values_differ")
+
+
+def _misread(gold: str, found: str) -> str | None:
+    """Why math-verify is not asked: forms that it reads as something simpler than they say."""
+    if exact_number(gold) is not None and _BESIDE_A_NUMBER.search(found):
+        return "a subscript or a relation stands against a number"
+    if _is_set(gold) != _is_set(found) and (_is_tuple(gold) or _is_tuple(found)):
+        return "a set stands against a tuple or an interval"
+    return None
+
+
+def _is_set(text: str) -> bool:
+    return normal(text).startswith("\\{")
+
+
+def _is_tuple(text: str) -> bool:
+    return normal(text).startswith(("(", "[")) and "," in text
 
 
 def _close(gold: Any, found: Any) -> bool:

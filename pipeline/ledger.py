@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import xxhash
 
-from pipeline.record import from_table, schema_of, to_table
+from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
 
@@ -40,8 +40,8 @@ class Call:
 class Entry:
     """A call and what came back. `outcome` is "answered" or "refused" (with `why`): both are final.
 
-    `attempts` counts the requests sent for it, `cost_usd` what all of them were billed, `bought_at` is Unix time in
-    seconds, `invocation` names the command that bought it.
+    `attempts` counts the requests sent for it, `cost_usd` is what the answered one was billed, `bought_at` is Unix time
+    in seconds, `invocation` names the command that bought it.
     """
 
     key: str
@@ -148,6 +148,3 @@ def _settle(waiters: Iterable[asyncio.Future[None]], error: Exception | None) ->
 def canonical(value: Any) -> str:
     """The one JSON text of a value: keys sorted, so that equal values give equal keys."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-ENTRY_SCHEMA = schema_of(Entry)

@@ -4,6 +4,7 @@ Labels are -100 everywhere but on the reply and its end-of-turn token. positions
 that builds its mask from them (transformers with use_cache=False and no attention_mask) keeps documents apart.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -82,21 +83,31 @@ def best_fit(lengths: Sequence[int], *, window: int) -> list[list[int]]:
 
     Raises ValueError for a document that is longer than a window.
     """
-    # room -> bins with that room: best fit is the smallest room that is large enough.
-    by_room: list[list[int]] = [[] for _ in range(window + 1)]
+    # room -> bins with that room; `rooms` lists those that have any: best fit is the smallest that is large enough.
+    by_room: dict[int, list[int]] = {}
+    rooms: list[int] = []
     bins: list[list[int]] = []
+
+    def put(number: int, room: int) -> None:
+        if not by_room.setdefault(room, []):
+            insort(rooms, room)
+        by_room[room].append(number)
+
     for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
         length = lengths[number]
         if length > window:
             raise ValueError(f"document {number} has {length} tokens, more than a window of {window}")
-        room = next((r for r in range(length, window + 1) if by_room[r]), None)
-        if room is None:
-            room = window
-            by_room[window].append(len(bins))
+        at = bisect_left(rooms, length)
+        if at == len(rooms):
             bins.append([])
+            put(len(bins) - 1, window)
+            at = len(rooms) - 1
+        room = rooms[at]
         chosen = by_room[room].pop()
+        if not by_room[room]:
+            rooms.pop(at)
         bins[chosen].append(number)
-        by_room[room - length].append(chosen)
+        put(chosen, room - length)
     return bins
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.errors import BadRecipe
-from pipeline.record import Problem
+from pipeline.record import Problem, Trace
 
 OPEN, CLOSE = "<think>", "</think>"
 
@@ -34,7 +34,7 @@ class Split:
     reply: str
 
 
-def render(template: str, problem: Problem) -> list[dict[str, str]]:
+def render(template: str, problem: Problem | Trace) -> list[dict[str, str]]:
     """The messages that ask for one problem."""
     return [{"role": "user", "content": template.format(prompt=problem.prompt, solution=problem.solution)}]
 

@@ -18,9 +18,6 @@ Row = TypeVar("Row")
 Kind = Literal["math", "text", "choice"]
 """How an answer is compared: by value, as normalised text, or as one letter."""
 
-VerdictName = Literal["correct", "wrong", "undecided"]
-
-# `text` answers may differ in case and spacing, so the id ignores only what no reader could see.
 _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
@@ -43,8 +40,8 @@ class Problem:
 class Trace:
     """One draw for one problem, with what it cost and how it was judged.
 
-    Token counts are the engine's own; `seconds` is the time of the call that was answered; `cost_usd` counts
-    every billed attempt. `drop` is set when the engine gave no reply (its verdict is then None).
+    Token counts are the engine's own; `seconds` is the time of the call that was answered; `cost_usd` is
+    that call's bill. `drop` is set when the engine gave no reply (its verdict is then None).
     """
 
     id: str

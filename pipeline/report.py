@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from pipeline.record import Trace
@@ -23,9 +23,7 @@ def page(
     standin: bool,
 ) -> str:
     """The page's HTML. `summaries` holds the steps that are done; a step that isn't leaves its section out."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
-    )
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters["share"] = lambda value: "none judged" if value is None else f"{100 * value:.1f} %"
     evaluated = summaries.get("evaluate")
     return environment.get_template("report.html.j2").render(
@@ -63,6 +61,8 @@ def _spent(summaries: Mapping[str, Mapping[str, Any]]) -> float:
 def _scores(models: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Bars of pass@1 with 95 % intervals, models side by side for each benchmark."""
     benchmarks = list(next(iter(models.values())))
+    if not benchmarks:
+        return ""
     figure, axes = _figure(width=1.6 + 1.7 * len(benchmarks))
     width = 0.8 / len(models)
     for place, (model, scores) in enumerate(models.items()):

@@ -18,11 +18,15 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A model on a benchmark. `pass_at_1` is the mean over problems of the share of right draws, None without any."""
+    """A model on a benchmark. `pass_at_1` is the mean over problems of the share of right draws, None without any.
+
+    `pass_at_1_low` counts every undecided or refused draw as wrong: what is left when none of the doubts is granted.
+    """
 
     problems: int
     samples: int
     pass_at_1: float | None
+    pass_at_1_low: float
     ci95: tuple[float, float] | None
     mean_tokens: float
     truncated: float
@@ -35,6 +39,7 @@ class Score:
             "problems": self.problems,
             "samples": self.samples,
             "pass@1": self.pass_at_1,
+            "pass@1_low": self.pass_at_1_low,
             "ci95": self.ci95,
             "mean_tokens": self.mean_tokens,
             "truncated": self.truncated,
@@ -65,12 +70,16 @@ def rates(traces: Sequence[Trace]) -> dict[str, float]:
 def score(traces: Sequence[Trace]) -> Score:
     """The score of one model's traces on one benchmark."""
     by_problem = list(rates(traces).values())
+    right: dict[str, list[bool]] = {}
+    for trace in traces:
+        right.setdefault(trace.id, []).append(trace.verdict == "correct")
     answered = [trace for trace in traces if trace.drop is None]
     tokens = [trace.thought_tokens + trace.reply_tokens for trace in answered]
     return Score(
         problems=len({trace.id for trace in traces}),
         samples=len(traces),
         pass_at_1=float(np.mean(by_problem)) if by_problem else None,
+        pass_at_1_low=float(np.mean([sum(draws) / len(draws) for draws in right.values()])) if right else 0.0,
         ci95=interval(by_problem) if by_problem else None,
         mean_tokens=float(np.mean(tokens)) if tokens else 0.0,
         truncated=sum(trace.finish_reason == "length" for trace in answered) / max(1, len(answered)),

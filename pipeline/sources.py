@@ -10,11 +10,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
 import pyarrow.parquet as pq
+import xxhash
 from pydantic import Field, field_validator
 
 from pipeline.errors import BadRecipe, Stop
@@ -146,6 +148,27 @@ def size_of(source: Source) -> int | None:
         return source.limit
     counts = [_count(source, part.path) for part in slices(source)]
     return sum(min(n, source.limit or n) for n in counts)
+
+
+def content(source: Source) -> str:
+    """What a source's files hold, as a hash; empty for sources that are named rather than held in files."""
+    if not isinstance(source, FileSource):
+        return ""
+    digest = xxhash.xxh3_128()
+    for part in slices(source):
+        found = Path(part.path).stat()
+        digest.update(_content(part.path, found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _content(path: str, size: int, changed_ns: int) -> bytes:
+    """The hash of a file; size and time of change are there to notice a change, not to tell files apart."""
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.digest()
 
 
 def read(source: Source, part: Slice) -> Iterator[Raw]:

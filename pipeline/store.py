@@ -6,6 +6,7 @@ complete. So a file that is there is finished: it is its own done mark.
 
 import contextlib
 import errno
+import io
 import os
 import threading
 import uuid
@@ -61,12 +62,6 @@ class Store:
         names = (info.base_name for info in found if info.type == pafs.FileType.File)
         return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
-    def folders(self, folder: str) -> list[str]:
-        """The sorted names of the folders directly in a folder."""
-        fs, base = _open(self.root)
-        found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
-
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The whole Parquet file, or some of its columns."""
         fs, base = _open(self.root)
@@ -110,10 +105,10 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             fs.delete_dir(f"{base}/{folder}")
 
-    def copy_folder(self, source: str, target: str) -> None:
-        """Copy all files of a folder into another, each whole or not at all."""
+    def copy_folder(self, source: str, target: str, *, leave_out: frozenset[str] = frozenset()) -> None:
+        """Copy the files of a folder into another, each whole or not at all."""
         fs, base = _open(self.root)
-        for name in self.names(source):
+        for name in sorted(set(self.names(source)) - leave_out):
             with fs.open_input_stream(f"{base}/{source}/{name}") as stream, self._whole(f"{target}/{name}") as sink:
                 while block := stream.read(_BLOCK_BYTES):
                     sink.write(block)
@@ -126,8 +121,11 @@ class Store:
                 with _local_whole(Path(base) / name) as sink:
                     yield sink
             else:
+                whole = io.BytesIO()
+                yield whole
+                # In one go, after all else worked: closing a stream halfway would publish what it has.
                 with fs.open_output_stream(f"{base}/{name}") as sink:
-                    yield sink
+                    sink.write(whole.getvalue())
         except OSError as error:
             raise Stop(f"can't write {self.address(name)}: {_reason(error)}") from error
 

@@ -7,6 +7,7 @@ filter), or stop the run (401, 403, 404).
 
 import asyncio
 import random
+import re
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,10 @@ from pipeline.sse import Reply, read_stream, read_whole
 from pipeline.standin.settings import StandinSettings
 
 _BACKOFF_S = (1.0, 60.0)
+_HOPELESS = 10
+_FINISHED = {"stop": "stop", "length": "length", "eos": "stop", "end_turn": "stop", "max_tokens": "length"}
+_ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
+_ABOUT_CONTENT = ("content", "safety", "policy", "context length", "context_length", "maximum context", "too long")
 _CHARS_PER_TOKEN = 4
 
 
@@ -44,7 +49,7 @@ class TeacherSettings(Settings):
     served_by: str | None = None
     """Names who serves the model, in the ledger's keys. None takes the address's host, so another host is asked anew;
     set it to keep what was bought when the address changes."""
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The name (not the value) of the environment variable that holds the key, on every node."""
     stream: bool = True
     """Server-sent events; off only for endpoints that have none."""
@@ -79,6 +84,8 @@ class TeacherSettings(Settings):
     def _one_address(self) -> "TeacherSettings":
         if (self.base_url is None) == (self.standin is None):
             raise ValueError("needs either base_url (an API's address up to /v1) or standin, not both")
+        if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
+            raise ValueError("base_url must be like https://api.example.com/v1, with no user, password or query in it")
         return self
 
     @property
@@ -86,7 +93,7 @@ class TeacherSettings(Settings):
         """Who answers, for the ledger's keys: model, who serves it, and what else goes into every request."""
         served_by = self.served_by
         if served_by is None:
-            served_by = self.standin.identity if self.standin else (self.base_url or "").split("/")[2].split("@")[-1]
+            served_by = self.standin.identity if self.standin else (self.base_url or "").split("/")[2]
         extra = f" {canonical(self.extra_body)}" if self.extra_body else ""
         return f"{self.model} @ {served_by}{extra}"
 
@@ -99,12 +106,14 @@ class TeacherSettings(Settings):
 
 @dataclass
 class Teacher:
-    """Answers calls over HTTP; use it in `async with`. `asked` is told of every retry."""
+    """Answers calls over HTTP; use it in `async with`."""
 
     settings: TeacherSettings
     base_url: str
     api_key: str | None = field(repr=False, default=None)
-    retried: int = 0
+    _answered: int = 0
+    _refused: int = 0
+    _given_up: int = 0
     _session: aiohttp.ClientSession | None = None
     _hold_until: float = 0.0
 
@@ -143,11 +152,13 @@ class Teacher:
             await self._hold()
             attempts += 1
             try:
-                return self._answer(await self._ask(body), attempts=attempts)
+                answer = self._answer(await self._ask(body), asked=call.messages, attempts=attempts)
+                self._answered += 1
+                self._given_up = 0
+                return answer
             except _Refused as refused:
-                return Answer(outcome="refused", why=str(refused), attempts=attempts)
+                return self._refusal(self._safe(refused), attempts=attempts)
             except _Again as again:
-                self.retried += 1
                 errors += not again.limited
                 wait = again.wait_s if again.wait_s is not None else _backoff(errors or attempts)
                 patience -= wait
@@ -160,12 +171,30 @@ class Teacher:
                     await asyncio.sleep(wait)
 
     def _give_up(self, again: "_Again") -> Exception:
+        self._given_up += 1
+        said = self._safe(again)
         if again.unreachable:
             return Stop(
-                f"the teacher at {self.base_url} can't be reached ({again}): start it or correct teacher.base_url, "
+                f"the teacher at {self.base_url} can't be reached ({said}): start it or correct teacher.base_url, "
                 "then run the same command again"
             )
-        return Unfinished(str(again))
+        if self._given_up >= _HOPELESS:
+            return Stop(f"{_HOPELESS} calls in a row found no answer ({said}): run the same command again later")
+        return Unfinished(said)
+
+    def _refusal(self, said: str, *, attempts: int) -> Answer:
+        """The final refusal of one call. Raises while nothing was answered yet: then it may be the recipe's fault."""
+        self._refused += 1
+        if self._answered or any(word in said.lower() for word in _ABOUT_CONTENT):
+            return Answer(outcome="refused", why=said, attempts=attempts)
+        if self._refused >= _HOPELESS:
+            raise Stop(f"the teacher refuses every request ({said}): correct the teacher section of the recipe")
+        raise Unfinished(f"refused: {said}")
+
+    def _safe(self, error: Exception) -> str:
+        """The error's text without the key (some endpoints repeat it, and errors are written down), cut short."""
+        text = str(error).replace(self.api_key, "(the key)") if self.api_key else str(error)
+        return text[:200]
 
     def _body(self, call: Call) -> dict[str, Any]:
         sampling = orjson.loads(call.sampling)
@@ -195,33 +224,39 @@ class Teacher:
                 if response.status != 200:
                     await self._raise_for(response)
                 return await (read_stream(response) if self.settings.stream else read_whole(response))
-        except aiohttp.ClientConnectorError as error:
-            raise _Again(f"{type(error).__name__}: {error.strerror or error}", unreachable=True) from error
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, orjson.JSONDecodeError, ValueError) as error:
-            raise _Again(f"{type(error).__name__}: {error}"[:200]) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise _Again(f"{type(error).__name__}: {said}", unreachable=True) from error
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
+            raise _Again(f"{type(error).__name__}: {error}") from error
 
     async def _raise_for(self, response: aiohttp.ClientResponse) -> None:
-        said = _message(await response.read())
-        if self.api_key:
-            # Some endpoints repeat the key in their errors, and errors are written down.
-            said = said.replace(self.api_key, "(the key)")
-        told = f"HTTP {response.status}: {said}"
+        told = f"HTTP {response.status}: {_message(await response.read())}"
         if response.status in (401, 403):
             source = self.settings.api_key_env
             fix = f"check the key in {source}" if source else "set teacher.api_key_env to the variable with the key"
             raise Stop(f"the teacher at {self.base_url} refuses the key (HTTP {response.status}): {fix}")
         if response.status == 404:
-            raise Stop(f"the teacher at {self.base_url} knows no model {self.settings.model!r} ({told})")
+            said = self._safe(ValueError(told))
+            raise Stop(f"the teacher at {self.base_url} knows no model {self.settings.model!r} ({said})")
+        if response.status == 402:
+            raise Stop(
+                f"the teacher at {self.base_url} wants to be paid (HTTP 402): top up, then run the command again"
+            )
         if response.status == 429:
             raise _Again(told, limited=True, wait_s=_retry_after(response))
         if response.status >= 500 or response.status == 408:
             raise _Again(told, wait_s=_retry_after(response))
         raise _Refused(told)
 
-    def _answer(self, reply: Reply, *, attempts: int) -> Answer:
+    def _answer(self, reply: Reply, *, asked: str, attempts: int) -> Answer:
         if reply.finish_reason == "content_filter":
             raise _Refused("content_filter")
-        taken = split(reply.content, truncated=reply.finish_reason == "length")
+        if reply.finish_reason not in _FINISHED:
+            # Such as DeepSeek's insufficient_system_resource: the text was cut off by the endpoint, not by its end.
+            raise _Again(f"the answer was broken off: finish_reason {reply.finish_reason or 'missing'}")
+        finish_reason = _FINISHED[reply.finish_reason]
+        taken = split(reply.content, truncated=finish_reason == "length")
         thought, text = (
             (reply.reasoning.strip(), reply.content.strip())
             if reply.reasoning
@@ -234,12 +269,12 @@ class Teacher:
         thinking = reply.reasoning_tokens
         if thinking is None:
             thinking = round(completion * len(thought) / max(1, len(thought) + len(text)))
-        prompt = reply.prompt_tokens
+        prompt = reply.prompt_tokens or _estimate(asked)
         return Answer(
             outcome="answered",
             thought=thought,
             reply=text,
-            finish_reason=reply.finish_reason,
+            finish_reason=finish_reason,
             prompt_tokens=prompt,
             cached_tokens=reply.cached_tokens,
             thought_tokens=thinking,
@@ -292,7 +327,7 @@ def _message(body: bytes) -> str:
         said = error["message"] if isinstance(error, dict) else error
     except (orjson.JSONDecodeError, KeyError, TypeError):
         said = body.decode(errors="replace")
-    return " ".join(str(said).split())[:200]
+    return " ".join(str(said).split())
 
 
 def _estimate(text: str) -> int:
