@@ -10,7 +10,7 @@ from fractions import Fraction
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _INTRODUCED = re.compile(
     r"""(?ix)
-    ^(?:\#{4}|(?:the\s)?(?:final\s|correct\s)?answer\s?[:=]|A\s?:)
+    ^[*_>\s-]*(?:\#{4}|(?:the\s)?(?:final\s|correct\s)?answer\s?[:=]|A\s?:)
     | \banswer\s(?:is|would\sbe|should\sbe)\b\s?:?
     """
 )

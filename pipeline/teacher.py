@@ -106,12 +106,12 @@ class TeacherSettings(Settings):
 
 @dataclass
 class Teacher:
-    """Answers calls over HTTP; use it in `async with`."""
+    """Answers calls over HTTP; use it in `async with`. `proven`: it has answered this recipe's calls before."""
 
     settings: TeacherSettings
     base_url: str
     api_key: str | None = field(repr=False, default=None)
-    _answered: int = 0
+    proven: bool = False
     _refused: int = 0
     _given_up: int = 0
     _session: aiohttp.ClientSession | None = None
@@ -153,7 +153,7 @@ class Teacher:
             attempts += 1
             try:
                 answer = self._answer(await self._ask(body), asked=call.messages, attempts=attempts)
-                self._answered += 1
+                self.proven = True
                 self._given_up = 0
                 return answer
             except _Refused as refused:
@@ -185,7 +185,7 @@ class Teacher:
     def _refusal(self, said: str, *, attempts: int) -> Answer:
         """The final refusal of one call. Raises while nothing was answered yet: then it may be the recipe's fault."""
         self._refused += 1
-        if self._answered or any(word in said.lower() for word in _ABOUT_CONTENT):
+        if self.proven or any(word in said.lower() for word in _ABOUT_CONTENT):
             return Answer(outcome="refused", why=said, attempts=attempts)
         if self._refused >= _HOPELESS:
             raise Stop(f"the teacher refuses every request ({said}): correct the teacher section of the recipe")

@@ -66,13 +66,13 @@ def test_the_last_statement_counts() -> None:
 
 def test_one_number_in_the_last_line_is_what_it_says() -> None:
     assert found("Then we add.\nShe makes $1,234.50 a day.") == "1,234.50"
-    assert found("So 5 = 5, fine.") == "5"
+    assert found("10 - 5 = 5") == "5"
     assert found("-5") == "-5"
 
 
 def test_two_different_numbers_in_the_last_line_are_no_answer() -> None:
     assert found("It is 4 or 5.") is None
-    assert found("10 - 5 = 5") is None
+    assert found("10 - 5 = 5, or 6") is None
 
 
 def test_a_number_is_not_guessed_where_the_gold_answer_is_none() -> None:

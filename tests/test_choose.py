@@ -89,7 +89,7 @@ def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
 
 def test_an_example_holds_the_question_the_thought_and_where_it_came_from() -> None:
     kept, left = trace(draw=0), trace(draw=1, verdict="wrong", thought="Other.")
-    table = examples(choose([kept, left], settings=ChooseSettings(), held_out=NONE))
+    table = examples(choose([kept, left], settings=ChooseSettings(), held_out=NONE), templates={})
     assert table.schema == EXAMPLE_SCHEMA
     (row,) = table.to_pylist()
     assert row["messages"] == [
@@ -102,9 +102,19 @@ def test_an_example_holds_the_question_the_thought_and_where_it_came_from() -> N
 
 
 def test_no_traces_make_an_empty_table_of_the_same_shape() -> None:
-    assert examples([]).schema == EXAMPLE_SCHEMA
+    assert examples([], templates={}).schema == EXAMPLE_SCHEMA
 
 
 def test_a_quota_of_none_is_refused() -> None:
     with pytest.raises(ValueError, match="per_problem"):
         ChooseSettings(per_problem=0)
+
+
+def test_a_rewritten_solution_is_trained_on_under_the_bare_problem() -> None:
+    rewritten = trace(generation="reformat", messages='[{"role":"user","content":"Rewrite: one and one"}]')
+    choices = choose([rewritten], settings=ChooseSettings(), held_out=NONE)
+    asked = [
+        examples(choices, templates=templates)["messages"][0].as_py()[0]["content"]
+        for templates in ({}, {"reformat": "Solve: {prompt}"})
+    ]
+    assert asked == ["Rewrite: one and one", "Solve: What is 1 + 1?"]

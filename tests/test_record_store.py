@@ -82,7 +82,6 @@ def test_a_store_reads_what_it_wrote(tmp_path: Path) -> None:
         assert store.read_text("recipe.yaml") == "näme"
         assert store.names("problems") == ["shard-00000.parquet"]
         assert store.names("problems", ".json") == []
-        assert store.folders("") == ["problems", "summary"]
         assert store.exists("problems/shard-00000.parquet")
         assert not store.exists("problems/shard-00001.parquet")
         assert store.names("nowhere") == []

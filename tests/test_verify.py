@@ -189,3 +189,38 @@ def lines(name: str) -> list[dict[str, Any]]:
     if not (DATA / name).is_file():
         pytest.skip(f"no {DATA / name}: put the project's shared data beside the checkout")
     return [json.loads(line) for line in (DATA / name).open()]
+
+
+PLAIN_BUT_NOT_THAT = [
+    ("5", "The total is \N{MINUS SIGN}5."),
+    ("5", "y = x-5"),
+    ("2", "2^2"),
+    ("5", "It is 5/5."),
+    ("3", "3 x 3"),
+    ("2", "The answer is 2 pi"),
+    ("5", "The answer is 5 million"),
+    ("5", "The answer is 5 less than x"),
+    ("7", "It is less than 7."),
+    ("3", "I give up after 3 tries."),
+    ("12", "\\boxed{12_8}"),
+    ("5", "\\boxed{\\ge 5}"),
+    ("(1,2)", "\\boxed{\\{1,2\\}}"),
+    ("\\pi\\cdot10^{-21}", "\\boxed{\\pi\\cdot10^{-20}}"),
+]
+
+
+def test_what_only_looks_like_the_answer_is_never_correct() -> None:
+    with Verifier(VerifySettings(timeout_s=60)) as verifier:
+        verdicts = verifier.verify([Submission("math", gold, reply, "stop") for gold, reply in PLAIN_BUT_NOT_THAT])
+    passed = [pair for pair, verdict in zip(PLAIN_BUT_NOT_THAT, verdicts, strict=True) if verdict.verdict == "correct"]
+    assert passed == []
+
+
+def test_two_quoted_texts_are_no_answer() -> None:
+    assert verdict_of("text", "bar", 'It is "foo" or "bar"').found is None
+    assert verdict_of("text", "nus", 'The word "sun" backward is "nus".').verdict == "correct"
+
+
+def verdict_of(kind: str, gold: str, reply: str) -> Verdict:
+    with Verifier(VerifySettings()) as verifier:
+        return verifier.verify([Submission(kind, gold, reply, "stop")])[0]
