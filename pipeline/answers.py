@@ -56,6 +56,9 @@ def final_answer(reply: str, *, kind: str, gold: str) -> str | None:
         introduced = list(_INTRODUCED.finditer(line))
         if introduced and (answer := line[introduced[-1].end() :].strip()):
             return _stated(answer, kind=kind)
+    if kind == "text" and len(lines) == 1 and not _QUOTED.search(lines[0]):
+        # A reply of one line is its answer, however many words that has.
+        return normal(lines[0])
     return _plain(lines[-1], kind=kind, gold=gold) if lines else None
 
 

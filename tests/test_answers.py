@@ -89,7 +89,8 @@ def test_text_answers_are_taken_out_of_quotes_or_a_bare_word() -> None:
     assert found('Backward it is "olleh".', kind="text", gold="olleh") == "olleh"
     assert found("Let me see.\nolleh", kind="text", gold="olleh") == "olleh"
     assert found("The answer is **olleh**.", kind="text", gold="olleh") == "olleh"
-    assert found("I would rather not say", kind="text", gold="say") is None
+    assert found("Well.\nI would rather not say", kind="text", gold="say") is None
+    assert found("of, LICENSE", kind="text", gold="OF, LICENSE") == "of, LICENSE"
 
 
 def test_a_choice_that_is_plainly_stated_counts() -> None:
