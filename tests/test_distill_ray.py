@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import time
 import urllib.request
@@ -127,6 +128,15 @@ def test_more_draws_buy_only_the_difference_and_troubles_of_the_api_lose_nothing
     assert second["cost_usd"] < second["cost_total_usd"]
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A recipe and a run of it with a few curated problems."""
+    folder = tmp_path_factory.mktemp("few")
+    path = recipe(folder, recorded(folder / "problems.jsonl", problems=5))
+    succeed("curate", path)
+    return path, folder / "runs" / "made"
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -138,10 +148,12 @@ def test_more_draws_buy_only_the_difference_and_troubles_of_the_api_lose_nothing
         (["teacher.api_key_env=NO_SUCH_KEY"], "NO_SUCH_KEY"),
     ],
 )
-def test_an_unusable_teacher_is_one_line_and_no_key_is_written(tmp_path: Path, overrides: list[str], said: str) -> None:
-    path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=5))
-    succeed("curate", path)
-    ended = run("distill", path, *overrides, WRONG_KEY="secret-key-1234567")
+def test_an_unusable_teacher_is_one_line_and_no_key_is_written(
+    few: tuple[Path, Path], tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    path, curated = few
+    shutil.copytree(curated, tmp_path / "runs" / "made")
+    ended = run("distill", path, *overrides, f"storage={tmp_path / 'runs'}", WRONG_KEY="secret-key-1234567")
     assert ended.returncode == 1
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
