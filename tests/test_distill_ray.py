@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tiny import recipe, recorded, run, start, succeed, summary
 
 from jobs.recipe import load
 from pipeline.generate import buy, calls_for
@@ -21,7 +22,6 @@ from pipeline.store import Store
 from pipeline.teacher import Teacher
 from pipeline.trace import traces_of, verified
 from pipeline.verify import Verifier
-from runs import recipe, recorded, run, start, succeed, summary
 
 pytestmark = pytest.mark.ray
 

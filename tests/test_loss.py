@@ -4,8 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
-
-from runs import tiny_model
+from tiny import tiny_model
 
 torch = pytest.importorskip("torch")
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402

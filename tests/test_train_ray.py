@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from runs import recipe, recorded, start, succeed, summary, tiny_model
+from tiny import recipe, recorded, start, succeed, summary, tiny_model
 
 pytestmark = pytest.mark.ray
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import datasets
 import pytest
-
-from runs import recipe, recorded, run, summary, tiny_model
+from tiny import recipe, recorded, run, summary, tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm]
 
