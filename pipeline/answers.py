@@ -33,7 +33,8 @@ _UNSURE = re.compile(
     r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
     r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
 )
-_LONGEST_NUMBER = 1000
+_MINUS = "\N{MINUS SIGN}"
+LONGEST_NUMBER = 1000
 _EXACT = re.compile(rf"(?P<mantissa>{_NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.IGNORECASE)
 _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{_NUMBER})\}}\s*\{{(?P<bottom>{_NUMBER})\}}")
 _SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
@@ -48,6 +49,7 @@ _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
 
 def final_answer(reply: str, *, kind: str, gold: str) -> str | None:
     """The answer that the reply ends on, or None when it states none (or its last box is cut off)."""
+    reply = reply.replace(_MINUS, "-")
     boxes = list(_BOX.finditer(reply))
     if boxes:
         return _inside(reply, boxes[-1].end())
@@ -64,7 +66,7 @@ def final_answer(reply: str, *, kind: str, gold: str) -> str | None:
 
 def exact_number(text: str) -> Fraction | None:
     """The exact value of a written number (integer, decimal, fraction, power of ten), or None if it is none."""
-    if len(text) > _LONGEST_NUMBER:
+    if len(text) > LONGEST_NUMBER:
         return None
     text = _TAIL.sub("", normal(text)).strip().lstrip("$")
     if match := _EXACT.fullmatch(text):
@@ -80,7 +82,7 @@ def exact_number(text: str) -> Fraction | None:
 
 def normal(text: str) -> str:
     """The text without LaTeX wrapping and spacing that no answer depends on."""
-    text = _TEXT.sub(r" \1 ", text.strip().replace("\N{MINUS SIGN}", "-"))
+    text = _TEXT.sub(r" \1 ", text.strip().replace(_MINUS, "-"))
     before = None
     while before != text:
         before = text

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.answers import exact_number, normal
+from pipeline.answers import LONGEST_NUMBER, exact_number, normal
 
 _EXACT, _DECIMAL = 1e-12, 1e-6
 _BESIDE_A_NUMBER = re.compile(r"_|[<>≤≥≠≈]|\\(?:[lg]e?q?\b|ne\b|neq\b|approx\b|sim\b)")
@@ -59,6 +59,8 @@ def _misread(gold: str, found: str) -> str | None:
     """Why math-verify is not asked: forms that it reads as something simpler than they say."""
     if exact_number(gold) is not None and _BESIDE_A_NUMBER.search(found):
         return "a subscript or a relation stands against a number"
+    if exact_number(gold) is not None and len(found) > LONGEST_NUMBER:
+        return "the answer is too long for a number"
     if _is_set(gold) != _is_set(found) and (_is_tuple(gold) or _is_tuple(found)):
         return "a set stands against a tuple or an interval"
     return None
