@@ -2,6 +2,7 @@
 
 import contextlib
 
+from cluster.models import probe
 from cluster.session import dashboard_url, session
 from jobs import choose, curate, distill, evaluate, report, train
 from jobs.job import Job, Plan, Summary, main, run
@@ -21,6 +22,9 @@ def work(recipe: Recipe) -> Summary:
     steps = steps_of(recipe)
     states = {step.name: step.state() for step in (steps.curate, steps.distill, steps.choose, steps.train)}
     states["evaluate"] = steps.evaluate.state()
+    if states["train"] != "done":
+        # Before anything is bought for it.
+        probe(recipe.student.model)
     with contextlib.ExitStack() as stack:
         if any(state != "done" for state in states.values()):
             stack.enter_context(session(recipe.cluster))
