@@ -54,6 +54,7 @@ class Engine:
         self.model = model
         self.identity = identity
         self.seeded = True
+        self.caller = ""
         self._llm: Any = None
         self._tokenizer: Any = None
         self._opening = asyncio.Lock()

@@ -61,19 +61,27 @@ def cache_dir() -> Path:
     return Path(os.environ.get("LONGTHOUGHT_CACHE") or Path.home() / ".cache" / "longthought")
 
 
-def secret(name: str | None) -> str | None:
-    """The value of a secret by its variable's name. Raises Stop when it is not set in this process."""
-    if name is None:
+def secret(variable: str | None, file: str | None = None) -> str | None:
+    """A key by its variable's or its file's name; None where neither is given. Raises Stop when it is not there."""
+    if variable is not None:
+        where, value = f"the environment variable {variable} (api_key_env)", os.environ.get(variable)
+    elif file is not None:
+        where, value = f"the file {file} (api_key_file)", _content(file)
+    else:
         return None
-    value = os.environ.get(name)
-    if not value:
-        raise Stop(f"the environment variable {name} (teacher.api_key_env) is not set on {os.uname().nodename}")
+    if not value or not value.strip():
+        raise Stop(f"{where} is not set on {os.uname().nodename}")
     value = value.strip()
     if not value.isprintable() or " " in value:
-        raise Stop(
-            f"the environment variable {name} (teacher.api_key_env) holds spaces or control characters, not a key"
-        )
+        raise Stop(f"{where} holds spaces or control characters, not a key")
     return value
+
+
+def _content(file: str) -> str | None:
+    try:
+        return Path(file).expanduser().read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def in_submitted_job() -> bool:

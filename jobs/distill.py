@@ -9,18 +9,21 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 
+from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
 from cluster.each import each
 from cluster.models import identity, probe
 from cluster.progress import watched
 from cluster.session import secret, session
 from cluster.standin import standin
-from cluster.stream import Ask, ModelAt, Part, TeacherAt, stream
+from cluster.stream import stream
 from jobs.curate import known_size
-from jobs.job import Job, Plan, Summary, main, number, previous, usd
+from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
+from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
+from pipeline.generate import Generation
 from pipeline.record import Trace, from_table
 
 
@@ -31,20 +34,41 @@ def plan(recipe: Recipe) -> Plan:
     cost = 0.0
     for generation in recipe.distill.generations:
         calls = round(problems * generation.problems) * generation.draws
-        most = calls * generation.sampling.max_tokens
+        most = calls * most_tokens(generation)
         text = f"{number(calls)} calls of the {generation.engine}, at most {number(most)} tokens"
         if generation.engine == "teacher" and recipe.teacher is not None:
             worst = calls * recipe.teacher.cost(
-                prompt=recipe.estimate.prompt_tokens, cached=0, completion=generation.sampling.max_tokens
+                prompt=recipe.estimate.prompt_tokens, cached=0, completion=most_tokens(generation)
             )
             cost += worst
-            text += f", at most {usd(worst)}"
+            text += f", at most {usd(worst)}" if recipe.teacher.priced else ", at an unknown price"
         lines.append((f"generation {generation.name}", text))
-    if recipe.teacher is not None:
-        lines.append(("teacher", recipe.teacher.identity))
-        if recipe.teacher.standin:
-            lines.append(("", "this is the stand-in: it answers by rule or from a file, and is no language model"))
-    return [*lines, ("worst cost", f"{usd(cost)} (what the ledger holds already is not bought again)")]
+    return [*lines, *_about_teacher(recipe), ("worst cost", _worst(recipe, cost))]
+
+
+def most_tokens(generation: Generation) -> int:
+    """The most completion tokens that one draw may be billed, with what its truncation policy may ask after it."""
+    first = generation.sampling.max_tokens
+    policy = generation.truncated
+    if policy.policy == "raise":
+        return first + (policy.max_tokens or 0)
+    return first * (1 + policy.rounds) if policy.policy == "continue" else first
+
+
+def _about_teacher(recipe: Recipe) -> Plan:
+    if recipe.teacher is None:
+        return []
+    lines = [("teacher", recipe.teacher.identity)]
+    if recipe.teacher.standin:
+        lines.append(("", "this is the stand-in: it answers by rule or from a file, and is no language model"))
+    return lines
+
+
+def _worst(recipe: Recipe, cost: float) -> str:
+    if recipe.teacher is not None and not recipe.teacher.priced:
+        return "unknown: set teacher.prompt_usd_per_mtok and teacher.completion_usd_per_mtok"
+    said = f"{usd(cost)} (what the ledger holds already is not bought again)"
+    return said if recipe.budget_usd is None else f"{said}; budget_usd stops it at {usd(recipe.budget_usd)}"
 
 
 def work(recipe: Recipe) -> Summary:
@@ -58,7 +82,15 @@ def work(recipe: Recipe) -> Summary:
     with session(recipe.cluster):
         steps.distill.begin()
         started = time.monotonic()
-        counts = _distill(recipe, steps.distill)
+        counts = TraceCounts()
+        try:
+            _distill(recipe, steps.distill, counts)
+        except Stop as stop:
+            raise Incomplete(str(stop), _summary(counts, started)) from stop
+    return _summary(counts, started)
+
+
+def _summary(counts: TraceCounts, started: float) -> Summary:
     return {**counts.as_json(), "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -75,11 +107,13 @@ def teacher_at(recipe: Recipe) -> Iterator[TeacherAt | None]:
     if recipe.teacher is None:
         yield None
     elif recipe.teacher.standin is None:
-        secret(recipe.teacher.api_key_env)
-        yield TeacherAt(recipe.teacher, recipe.teacher.base_url or "")
+        for endpoint in recipe.teacher.at():
+            # Said here, before any actor starts.
+            secret(endpoint.api_key_env, endpoint.api_key_file)
+        yield TeacherAt(recipe.teacher, recipe.teacher.at(), recipe.budget_usd)
     else:
         with standin(recipe.teacher.standin) as base_url:
-            yield TeacherAt(recipe.teacher, base_url)
+            yield TeacherAt(recipe.teacher, recipe.teacher.at(base_url), recipe.budget_usd)
 
 
 def base_at(recipe: Recipe) -> ModelAt:
@@ -114,7 +148,7 @@ class LiveLine:
         )
 
 
-def _distill(recipe: Recipe, step: Step) -> TraceCounts:
+def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
     store = store_of(recipe)
     names = [shard_name(number) for number in range(recipe.shards)]
     done = set(store.names(step.folder, ".parquet"))
@@ -123,7 +157,6 @@ def _distill(recipe: Recipe, step: Step) -> TraceCounts:
         for name in names
         if f"{name}.parquet" not in done
     ]
-    counts = TraceCounts()
 
     def count(name: str) -> TraceCounts:
         return count_traces(from_table(store.read_table(f"traces/{name}"), Trace), {}, invocation="")
@@ -143,7 +176,6 @@ def _distill(recipe: Recipe, step: Step) -> TraceCounts:
                 board=board,
             ):
                 counts.add(found)
-    return counts
 
 
 def _asks(recipe: Recipe, teacher: TeacherAt | None) -> Iterator[Ask]:

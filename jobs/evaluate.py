@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
 from cluster.models import identity, probe
 from cluster.progress import watched
 from cluster.session import session
-from cluster.stream import Ask, ModelAt, Part, TeacherAt, stream
+from cluster.stream import stream
 from jobs.curate import BENCHMARK_SHARDS, benchmark_folder, held_out
 from jobs.distill import base_at, live, new_invocation, nothing_new, teacher_at
 from jobs.job import Job, Plan, Summary, main, number, previous

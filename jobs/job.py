@@ -36,6 +36,14 @@ class Job:
     work: Callable[[Recipe], Summary]
 
 
+class Incomplete(Stop):
+    """A step that had to stop half way, with the figures of what it did."""
+
+    def __init__(self, why: str, summary: Summary) -> None:
+        super().__init__(why)
+        self.summary = summary
+
+
 def main(job: Job) -> None:
     """Run a job from the command line; exits 0 only when its step is complete, 2 for a wrong recipe, 1 otherwise."""
     arguments = _arguments(job)
@@ -63,7 +71,12 @@ def run(job: Job, recipe: Recipe) -> Summary:
     store = store_of(recipe)
     store.write_bytes("recipe.yaml", _resolved(recipe))
     started = time.monotonic()
-    summary = job.work(recipe)
+    try:
+        summary = job.work(recipe)
+    except Incomplete as stop:
+        store.write_json(f"summary/{job.name}.json", {**stop.summary, "complete": False})
+        show(f"{job.name} (incomplete)", list(_lines(stop.summary)))
+        raise
     summary.setdefault("seconds", round(time.monotonic() - started, 1))
     store.write_json(f"summary/{job.name}.json", summary)
     # Done only now: a step that is done always has its summary.

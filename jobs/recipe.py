@@ -13,12 +13,12 @@ from cluster.stream import StreamSettings
 from cluster.train import TrainSettings
 from pipeline.choose import ChooseSettings
 from pipeline.curate import CurateSettings
+from pipeline.endpoints import TeacherSettings
 from pipeline.errors import BadRecipe
 from pipeline.generate import Generation, Sampling
 from pipeline.prompts import PROMPTS, check_template
 from pipeline.settings import Settings
 from pipeline.sources import FileSource, GymSource, HfSource, Source
-from pipeline.teacher import TeacherSettings
 from pipeline.verify import VerifySettings
 
 _TAGS = {"jsonl": FileSource, "parquet": FileSource, "hf": HfSource, "reasoning_gym": GymSource}
@@ -71,7 +71,7 @@ class EstimateSettings(Settings):
 class Recipe(Settings):
     """All of a run."""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"storage", "cluster", "stream", "estimate"})
+    operational: ClassVar[frozenset[str]] = frozenset({"storage", "cluster", "stream", "estimate", "budget_usd"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """The run's name: its folder below storage."""
@@ -89,6 +89,8 @@ class Recipe(Settings):
     """Further prompts by name, over {prompt} and {solution}."""
     teacher: TeacherSettings | None = None
     """Who is asked for long thoughts."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """The most that this run may spend on the teacher, USD, over all its commands; none means no ceiling."""
     student: StudentSettings
     """Who is trained."""
     distill: DistillSettings
@@ -126,6 +128,11 @@ class Recipe(Settings):
                 self._needs_prompt(f"distill.generations.{generation.name}.train_prompt", generation.train_prompt)
             if generation.engine == "teacher" and self.teacher is None:
                 raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
+            self._truncation_fits(generation)
+        if self.budget_usd is not None and self.teacher is not None and not self.teacher.priced:
+            raise ValueError(
+                "budget_usd needs the teacher's prices: set teacher.prompt_usd_per_mtok and completion_usd_per_mtok"
+            )
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
         if "teacher" in self.evaluate.models and self.teacher is None:
             raise ValueError("evaluate.models names the teacher: add a teacher section")
@@ -137,6 +144,15 @@ class Recipe(Settings):
                 if name not in names:
                     raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
         return self
+
+    def _truncation_fits(self, generation: Generation) -> None:
+        where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
+        if policy.policy == "continue" and (generation.engine == "student" or self.teacher is None):
+            raise ValueError(f"{where}: the student can't continue an answer; use raise or keep")
+        if policy.policy == "continue" and self.teacher is not None and self.teacher.continues == "no":
+            raise ValueError(f"{where}: continue needs teacher.continues (how the endpoint goes on from a prefix)")
+        if policy.max_tokens is not None and policy.max_tokens <= generation.sampling.max_tokens:
+            raise ValueError(f"{where}.max_tokens={policy.max_tokens} must be above sampling.max_tokens")
 
     def _needs_prompt(self, where: str, name: str) -> None:
         known = {**PROMPTS, **self.prompts}

@@ -34,7 +34,9 @@ class ProblemCounts:
 
 @dataclass
 class TraceCounts:
-    """Traces and the calls behind them; `cost_usd` is what this command spent, `cost_total_usd` what they cost in all.
+    """Traces and the calls behind them; `cost_usd` is what this command spent, `cost_total_usd` what they cost in all,
+    answers without a usage block and requests that broke off at the most that they can have cost. `torn_files` of the
+    ledger could not be read.
 
     `bought` + `reused` + `failed` is the number of calls wanted: an answer that was there already is reused, one that
     was refused for good is failed.
@@ -48,6 +50,7 @@ class TraceCounts:
     tokens: Counter[str] = field(default_factory=Counter)
     cost_usd: float = 0.0
     cost_total_usd: float = 0.0
+    torn_files: int = 0
 
     def add(self, other: "TraceCounts") -> None:
         """Count another shard in."""
@@ -57,6 +60,7 @@ class TraceCounts:
             mine.update(theirs)
         self.cost_usd += other.cost_usd
         self.cost_total_usd += other.cost_total_usd
+        self.torn_files += other.torn_files
 
     def as_json(self) -> dict[str, object]:
         """The keys of summary/distill.json, but for seconds."""
@@ -69,6 +73,7 @@ class TraceCounts:
             "tokens": {name: self.tokens[name] for name in ("prompt", "thought", "reply")},
             "cost_usd": self.cost_usd,
             "cost_total_usd": self.cost_total_usd,
+            "torn_files": self.torn_files,
         }
 
     def _counters(self) -> tuple[Counter[str], ...]:
@@ -87,20 +92,27 @@ def count_problems(problems: Iterable[Problem]) -> ProblemCounts:
     return counts
 
 
-def count_traces(traces: Collection[Trace], entries: dict[str, Entry], *, invocation: str) -> TraceCounts:
-    """The counts of one shard of traces; `entries` may be empty when the shard was finished by an earlier command."""
+def count_traces(
+    traces: Collection[Trace], entries: dict[str, Entry], *, invocation: str, failed: Iterable[Entry] = ()
+) -> TraceCounts:
+    """The counts of one shard of traces; `entries` may be empty when the shard was finished by an earlier command.
+
+    `failed` are calls that found no answer: they too may have cost something.
+    """
     counts = TraceCounts(problems=len({trace.id for trace in traces}), traces=len(traces))
     for trace in traces:
         entry = entries.get(trace.ledger_key)
         new = entry is not None and entry.invocation == invocation
         counts.calls["failed" if trace.drop else "bought" if new else "reused"] += 1
-        if entry is not None and new:
-            counts.calls["retried"] += entry.attempts - 1
-            counts.cost_usd += trace.cost_usd
         counts.cost_total_usd += trace.cost_usd
         counts.tokens.update(prompt=trace.prompt_tokens, thought=trace.thought_tokens, reply=trace.reply_tokens)
         if trace.drop is not None:
             counts.dropped[trace.drop] += 1
         elif trace.verdict is not None:
             counts.verdicts[trace.verdict] += 1
+    for entry in (*entries.values(), *failed):
+        if entry.invocation == invocation:
+            counts.calls["retried"] += entry.attempts - 1
+            counts.cost_usd += entry.cost_usd + entry.unsure_usd
+    counts.cost_total_usd += sum(entry.cost_usd + entry.unsure_usd for entry in failed)
     return counts

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from pipeline.ledger import Call, Entry, Ledger, call_key, canonical
 from pipeline.prompts import render
 from pipeline.record import Problem
 from pipeline.settings import Settings
+from pipeline.truncated import Truncated, chain
 
 
 class Sampling(Settings):
@@ -44,6 +45,8 @@ class Generation(Settings):
     """Answers for each problem."""
     sampling: Sampling
     """How it draws."""
+    truncated: Truncated = Truncated()
+    """What is done about an answer that hit max_tokens."""
     problems: float = Field(default=1.0, gt=0, le=1)
     """The share of the problems that is asked, the same ones every time."""
 
@@ -52,7 +55,7 @@ class Generation(Settings):
 class Answer:
     """What an engine gave for one call; see Entry for the fields."""
 
-    outcome: Literal["answered", "refused"]
+    outcome: Literal["answered", "refused", "failed"]
     why: str = ""
     thought: str = ""
     reply: str = ""
@@ -62,11 +65,25 @@ class Answer:
     thought_tokens: int = 0
     reply_tokens: int = 0
     cost_usd: float = 0.0
+    unsure_usd: float = 0.0
     attempts: int = 1
+
+    def after(self, *, attempts: int, unsure_usd: float) -> "Answer":
+        """The same answer, with the requests that were sent for it and what the earlier ones may have cost."""
+        return replace(self, attempts=attempts, unsure_usd=self.unsure_usd + unsure_usd)
 
 
 class Unfinished(Exception):
-    """A call that found no answer for now (the engine was busy or broken for too long): buy it on the next run."""
+    """A call that found no answer for now (the engine was busy or broken for too long): buy it on the next run.
+
+    `stop` is set when no other call will find one either.
+    """
+
+    def __init__(self, why: str, *, attempts: int = 1, unsure_usd: float = 0.0, stop: Stop | None = None) -> None:
+        super().__init__(why)
+        self.attempts = attempts
+        self.unsure_usd = unsure_usd
+        self.stop = stop
 
 
 class Engine(Protocol):
@@ -75,6 +92,11 @@ class Engine(Protocol):
     @property
     def identity(self) -> str:
         """Who answers: part of every call's key."""
+        ...
+
+    @property
+    def caller(self) -> str:
+        """Who buys: the name that this process's money goes by."""
         ...
 
     @property
@@ -109,11 +131,13 @@ async def buy(
     *,
     engine: Engine,
     ledger: Ledger,
+    known: Mapping[str, Entry],
+    truncated: Truncated,
     slots: asyncio.Semaphore,
     invocation: str,
     told: Callable[[Entry], None],
 ) -> list[str]:
-    """Buy every call, as many at a time as there are slots, and return why any stayed unfinished.
+    """Buy what the ledger does not hold, as many at a time as there are slots; returns why any stayed unfinished.
 
     Raises Stop when the engine can't answer at all, after what is in flight has come back and is on storage. A slot
     is held until its answer is on storage, so a process that is killed loses no more calls than there are slots.
@@ -121,22 +145,24 @@ async def buy(
     stops: list[Stop] = []
 
     async def one(call: Call) -> str | None:
-        async with slots:
-            if stops:
-                return None
-            started = time.monotonic()
-            try:
-                answer = await engine.answer(call)
-                entry = _entry(call, answer, seconds=time.monotonic() - started, invocation=invocation)
-                await ledger.add(entry)
-            except Unfinished as error:
-                return str(error)
-            except Stop as stop:
-                # The engine is unusable, or answers can't be kept: either way nothing more may be bought.
-                stops.append(stop)
-                return None
+        held, missing = chain(call, known, truncated)
+        while missing is not None:
+            async with slots:
+                if stops:
+                    return None
+                try:
+                    entry = await _bought(missing, engine=engine, ledger=ledger, invocation=invocation)
+                except Stop as stop:
+                    # The engine is unusable, or answers can't be kept: nothing more may be bought.
+                    stops.append(stop)
+                    return None
+                except Unfinished as unfinished:
+                    if unfinished.stop is not None:
+                        stops.append(unfinished.stop)
+                    return str(unfinished)
             told(entry)
-            return None
+            held, missing = chain(call, {e.key: e for e in (*held, entry)}, truncated)
+        return None
 
     ended = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
     for result in ended:
@@ -147,7 +173,24 @@ async def buy(
     return [why for why in ended if isinstance(why, str)]
 
 
-def _entry(call: Call, answer: Answer, *, seconds: float, invocation: str) -> Entry:
+async def _bought(call: Call, *, engine: Engine, ledger: Ledger, invocation: str) -> Entry:
+    """The entry of a call, on storage. One that found no answer is written down too, with what it may have cost."""
+    started = time.monotonic()
+    try:
+        answer = await engine.answer(call)
+    except Unfinished as unfinished:
+        if unfinished.attempts:
+            failed = Answer("failed", str(unfinished)).after(
+                attempts=unfinished.attempts, unsure_usd=unfinished.unsure_usd
+            )
+            await ledger.add(_entry(call, failed, engine, seconds=time.monotonic() - started, invocation=invocation))
+        raise
+    entry = _entry(call, answer, engine, seconds=time.monotonic() - started, invocation=invocation)
+    await ledger.add(entry)
+    return entry
+
+
+def _entry(call: Call, answer: Answer, engine: Engine, *, seconds: float, invocation: str) -> Entry:
     return Entry(
         key=call.key,
         problem_id=call.problem_id,
@@ -167,8 +210,10 @@ def _entry(call: Call, answer: Answer, *, seconds: float, invocation: str) -> En
         thought_tokens=answer.thought_tokens,
         reply_tokens=answer.reply_tokens,
         cost_usd=answer.cost_usd,
+        unsure_usd=answer.unsure_usd,
         seconds=seconds,
         attempts=answer.attempts,
         bought_at=time.time(),
         invocation=invocation,
+        caller=engine.caller,
     )

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,11 @@ import xxhash
 
 from pipeline.record import from_table, to_table
 from pipeline.store import Store
+
+FOLDER = "ledger"
+_COMMIT_S, _REST = (0.03, 0.2), 15
+_COSTS = b"longthought.cost_usd_by_caller"
+_COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A call and what came back. `outcome` is "answered" or "refused" (with `why`): both are final.
+    """A call and what came back. `outcome` is "answered" or "refused" (with `why`), both final, or "failed": no answer
+    this time, so a later run asks again.
 
-    `attempts` counts the requests sent for it, `cost_usd` is what the answered one was billed, `bought_at` is Unix time
-    in seconds, `invocation` names the command that bought it.
+    `attempts` counts the requests sent for it; `cost_usd` is what the answered one was billed, and `unsure_usd` the
+    most that was billed beyond it, for requests that broke off or answers without a usage block. `bought_at` is Unix
+    time in seconds, `invocation` names the command that bought it, `caller` the process.
     """
 
     key: str
@@ -66,6 +74,21 @@ class Entry:
     attempts: int
     bought_at: float
     invocation: str
+    unsure_usd: float = 0.0
+    caller: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Whether it is never asked again."""
+        return self.outcome != "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a folder of the ledger has cost, by caller, USD (unsure amounts at their most), and its torn files."""
+
+    by_caller: dict[str, float]
+    torn: list[str]
 
 
 def call_key(*, engine: str, messages: str, sampling: str, seed: int, draw: int) -> str:
@@ -79,16 +102,20 @@ class Ledger:
 
     store: Store
     part: str
+    torn: list[str] = field(default_factory=list)
+    """Files that the last read could not make out: half written by a machine that went down."""
+    failed: list[Entry] = field(default_factory=list)
+    """Calls of the last read that found no answer; they may have cost something."""
     _waiting: list[tuple[Entry, asyncio.Future[None]]] = field(default_factory=list)
     _writer: asyncio.Task[None] | None = None
 
     @property
     def folder(self) -> str:
         """Where this shard's answers lie, relative to the run."""
-        return f"ledger/{self.part}"
+        return f"{FOLDER}/{self.part}"
 
     def read(self) -> dict[str, Entry]:
-        """All answers of the shard by key; of two for one key (two processes raced) the first bought."""
+        """All final answers of the shard by key; of two for one key (two processes raced) the first bought."""
         while True:
             # A merge in another process may replace files after they were listed; then the list is stale.
             with contextlib.suppress(FileNotFoundError):
@@ -107,32 +134,100 @@ class Ledger:
         names = self.store.names(self.folder, ".parquet")
         if len(names) < 2:
             return
-        tables = [self.store.read_table(f"{self.folder}/{name}") for name in names]
-        self._write(pa.concat_tables(tables))
-        for name in names:
+        tables, merged = [], []
+        for name, table in self._tables(names):
+            tables.append(table)
+            merged.append(name)
+        if len(merged) < 2:
+            return
+        self._write(_without_doubles(pa.concat_tables(tables, promote_options="default")))
+        for name in merged:
             self.store.delete(f"{self.folder}/{name}")
 
     def _read(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
-        for name in self.store.names(self.folder, ".parquet"):
-            for entry in from_table(self.store.read_table(f"{self.folder}/{name}"), Entry):
+        self.failed = []
+        for _, table in self._tables(self.store.names(self.folder, ".parquet")):
+            for entry in from_table(table, Entry):
                 held = entries.get(entry.key)
-                if held is None or entry.bought_at < held.bought_at:
+                if not entry.final:
+                    self.failed.append(entry)
+                elif held is None or entry.bought_at < held.bought_at:
                     entries[entry.key] = entry
         return entries
+
+    def _tables(self, names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+        self.torn = []
+        for name in names:
+            try:
+                yield name, self.store.read_table(f"{self.folder}/{name}")
+            except pa.ArrowInvalid:
+                self.torn.append(name)
 
     async def _write_waiting(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
+            started = time.monotonic()
             try:
                 await asyncio.to_thread(self._write, to_table([entry for entry, _ in batch], Entry))
             except Exception as error:  # noqa: BLE001 every waiter must hear of it, whatever it is
                 _settle((done for _, done in batch), error)
             else:
                 _settle((done for _, done in batch), None)
+            if self._waiting:
+                # Slow storage gets fewer, larger files: writing takes a small share of the time.
+                low, high = _COMMIT_S
+                await asyncio.sleep(min(high, max(low, _REST * (time.monotonic() - started))))
 
     def _write(self, table: pa.Table) -> None:
-        self.store.write_table(f"{self.folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet", table)
+        name = f"{self.folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
+        self.store.write_table(name, table.replace_schema_metadata({_COSTS: orjson.dumps(_costs(table))}))
+
+
+def spent(store: Store, *, folder: str = FOLDER) -> Spent:
+    """What the whole ledger has cost, from the files' footers alone: start-up does not grow with the answers."""
+    by_caller: Counter[str] = Counter()
+    torn = []
+    for name in store.names_below(folder, ".parquet"):
+        try:
+            by_caller.update(_footer(store, name))
+        except FileNotFoundError:
+            # Merged into another file since it was listed, perhaps one that was not: count again.
+            return spent(store, folder=folder)
+        except pa.ArrowInvalid:
+            torn.append(name)
+    return Spent(dict(by_caller), torn)
+
+
+def _footer(store: Store, name: str) -> dict[str, float]:
+    metadata = store.read_metadata(name)
+    if _COSTS not in metadata:
+        return _costs(store.read_table(name))
+    costs: dict[str, float] = orjson.loads(metadata[_COSTS])
+    return costs
+
+
+def _costs(table: pa.Table) -> dict[str, float]:
+    """USD by caller."""
+    costs: Counter[str] = Counter()
+    columns = [table[name].to_pylist() if name in table.column_names else None for name in _COST_COLUMNS]
+    callers, cost, unsure = (column or [] for column in columns)
+    for at, usd in enumerate(cost):
+        costs[callers[at] if callers else ""] += usd + (unsure[at] if unsure else 0.0)
+    return dict(costs)
+
+
+def _without_doubles(table: pa.Table) -> pa.Table:
+    """A merge that was killed before it deleted left lines twice; equal ones are kept once, as each is one bill."""
+    if table.num_rows == len(set(table["key"].to_pylist())):
+        return table
+    seen: set[tuple[Any, ...]] = set()
+    kept = []
+    for at, line in enumerate(zip(*(table[name].to_pylist() for name in ("key", "bought_at", "outcome")), strict=True)):
+        if line not in seen:
+            seen.add(line)
+            kept.append(at)
+    return table.take(pa.array(kept))
 
 
 def _settle(waiters: Iterable[asyncio.Future[None]], error: Exception | None) -> None:

@@ -67,6 +67,13 @@ def split(raw: str, *, truncated: bool) -> Split:
     return Split(thought="", reply=raw.strip())
 
 
+def join_open(*, thought: str, reply: str) -> str:
+    """The text of an answer, or of the part of it that has come: its thought stays open until a reply begins."""
+    if not thought:
+        return reply
+    return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if reply else f"{OPEN}\n{thought}"
+
+
 def join(*, thought: str, reply: str) -> str:
     """The assistant's text that a student is trained on: the thought in its tags, then the reply."""
     return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if thought else reply

@@ -95,8 +95,10 @@ def to_table(rows: Iterable[Any], row: type) -> pa.Table:
 
 
 def from_table(table: pa.Table, row: type[Row]) -> list[Row]:
-    """The rows of a table that `to_table` made; further columns are left out."""
-    names = [f.name for f in dataclasses.fields(row)]  # type: ignore[arg-type]
+    """The rows of a table that `to_table` made; further columns are left out, and missing ones take their defaults."""
+    fields = dataclasses.fields(row)  # type: ignore[arg-type]
+    there = set(table.column_names)
+    names = [f.name for f in fields if f.name in there or f.default is dataclasses.MISSING]
     return [row(**line) for line in table.select(names).to_pylist()]
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import aiohttp
 import orjson
 
+_PIECES = 256
+
 
 @dataclass
 class Reply:
-    """What the endpoint said. `reasoning_tokens` is None when it does not count them apart."""
+    """What the endpoint said. `reasoning_tokens`: None when not counted apart; `counted`: it sent usage."""
 
     content: str = ""
     reasoning: str = ""
@@ -18,12 +20,32 @@ class Reply:
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int | None = None
+    counted: bool = True
+
+
+class _Text:
+    """A text that grows by small pieces; they are joined now and then, as ten thousand strings weigh far more."""
+
+    __slots__ = ("_done", "_pieces")
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        self._pieces.append(piece)
+        if len(self._pieces) >= _PIECES:
+            self._done.append("".join(self._pieces))
+            self._pieces.clear()
+
+    def __str__(self) -> str:
+        return "".join([*self._done, *self._pieces])
 
 
 @dataclass
 class _Parts:
-    content: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
+    content: _Text = field(default_factory=_Text)
+    reasoning: _Text = field(default_factory=_Text)
     finish_reason: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
     done: bool = False
@@ -35,9 +57,12 @@ class _Parts:
             self.usage = usage
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            self.content.append(_text(delta.get("content")))
-            self.reasoning.append(_text(delta.get("reasoning_content") or delta.get("reasoning")))
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            if content := delta.get("content"):
+                self.content.add(_text(content))
+            if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+                self.reasoning.add(_text(reasoning))
+            if finish_reason := choice.get("finish_reason"):
+                self.finish_reason = finish_reason
 
 
 async def read_stream(response: aiohttp.ClientResponse) -> Reply:
@@ -52,12 +77,16 @@ async def read_stream(response: aiohttp.ClientResponse) -> Reply:
     _take(rest, parts)
     if not parts.finish_reason:
         raise ValueError("the stream ended before the answer did")
-    return _reply("".join(parts.content), "".join(parts.reasoning), parts.finish_reason, parts.usage)
+    return _reply(str(parts.content), str(parts.reasoning), parts.finish_reason, parts.usage)
 
 
 async def read_whole(response: aiohttp.ClientResponse) -> Reply:
     """The reply of a JSON body. Raises ValueError when it is no chat completion."""
-    body = orjson.loads(await response.read())
+    return whole_reply(_json(await response.read()))
+
+
+def whole_reply(body: Any) -> Reply:
+    """The reply of a decoded chat completion. Raises ValueError when it is none."""
     try:
         choice = body["choices"][0]
         message = choice["message"]
@@ -66,6 +95,14 @@ async def read_whole(response: aiohttp.ClientResponse) -> Reply:
         return _reply(content, reasoning, choice.get("finish_reason") or "", body.get("usage") or {})
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"the answer is no chat completion: {str(body)[:100]}") from error
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # A paid answer is not thrown away for a few bytes that are no UTF-8.
+        return orjson.loads(data.decode(errors="replace"))
 
 
 def _text(content: Any) -> str:
@@ -87,7 +124,7 @@ def _take(line: bytes, parts: _Parts) -> None:
             parts.done = True
             return
         try:
-            parts.add(orjson.loads(data))
+            parts.add(_json(data))
         except (AttributeError, TypeError) as error:
             raise ValueError(f"the stream holds no chat completion: {data[:100]!r}") from error
 
@@ -101,4 +138,5 @@ def _reply(content: str, reasoning: str, finish_reason: str, usage: dict[str, An
         cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
         completion_tokens=usage.get("completion_tokens") or 0,
         reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
+        counted=bool(usage.get("completion_tokens") or usage.get("prompt_tokens")),
     )

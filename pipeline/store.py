@@ -62,6 +62,25 @@ class Store:
         names = (info.base_name for info in found if info.type == pafs.FileType.File)
         return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
+    def names_below(self, folder: str, suffix: str = "") -> list[str]:
+        """The sorted names, from the root, of the finished files anywhere below a folder."""
+        fs, base = _open(self.root)
+        found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True, recursive=True))
+        files = (info for info in found if info.type == pafs.FileType.File and not info.base_name.startswith("."))
+        return sorted(info.path[len(base) + 1 :] for info in files if info.base_name.endswith(suffix))
+
+    def rows(self, name: str) -> int:
+        """The number of rows of a Parquet file, from its footer."""
+        fs, base = _open(self.root)
+        with fs.open_input_file(f"{base}/{name}") as source:
+            return int(pq.read_metadata(source).num_rows)
+
+    def read_metadata(self, name: str) -> dict[bytes, bytes]:
+        """What the footer of a Parquet file says of it, beside its columns."""
+        fs, base = _open(self.root)
+        with fs.open_input_file(f"{base}/{name}") as source:
+            return dict(pq.read_schema(source).metadata or {})
+
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The whole Parquet file, or some of its columns."""
         fs, base = _open(self.root)

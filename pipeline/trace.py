@@ -1,15 +1,21 @@
 """From problems and the ledger to verified traces: what a finished shard holds depends on nothing else."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipeline.ledger import Call, Entry
 from pipeline.record import Problem, Trace
+from pipeline.truncated import Truncated, chain, joined
 from pipeline.verify import Submission, Verifier
 
 
-def traces_of(problem: Problem, calls: list[Call], entries: dict[str, Entry]) -> list[Trace]:
-    """The unverified traces of a problem, one a call. Raises KeyError for a call that the ledger has no answer to."""
-    return [_trace(problem, call, entries[call.key]) for call in calls]
+def traces_of(
+    problem: Problem, calls: list[Call], entries: Mapping[str, Entry], truncated: Truncated
+) -> Iterator[Trace | None]:
+    """The unverified trace of each call, made of all that was bought for it; None while the ledger lacks an answer."""
+    for call in calls:
+        held, missing = chain(call, entries, truncated)
+        yield None if missing is not None else _trace(problem, call, joined(held))
 
 
 def verified(traces: list[Trace], verifier: Verifier) -> list[Trace]:
@@ -50,7 +56,7 @@ def _trace(problem: Problem, call: Call, entry: Entry) -> Trace:
         prompt_tokens=entry.prompt_tokens,
         thought_tokens=entry.thought_tokens,
         reply_tokens=entry.reply_tokens,
-        cost_usd=entry.cost_usd,
+        cost_usd=entry.cost_usd + entry.unsure_usd,
         seconds=entry.seconds,
         verdict=None,
         found=None,

@@ -18,8 +18,9 @@ from pipeline.ledger import Ledger
 from pipeline.record import Problem, from_table
 from pipeline.standin.settings import StandinSettings
 from pipeline.store import Store
-from pipeline.teacher import Teacher
+from pipeline.teacher import alone
 from pipeline.trace import traces_of, verified
+from pipeline.truncated import Truncated
 from pipeline.verify import Verifier
 
 pytestmark = pytest.mark.ray
@@ -58,16 +59,27 @@ def without_ray(path: Path, folder: Path, base_url: str) -> list[tuple[object, .
     ledger = Ledger(Store(str(folder / "plain")), "plain")
 
     async def ask() -> None:
-        async with Teacher(wanted.teacher, base_url) as teacher:
+        async with alone(wanted.teacher) as teacher:
             every = [call for those in calls.values() for call in those]
             slots = asyncio.Semaphore(8)
-            left = await buy(every, engine=teacher, ledger=ledger, slots=slots, invocation="plain", told=id)
+            left = await buy(
+                every,
+                engine=teacher,
+                ledger=ledger,
+                known={},
+                truncated=Truncated(),
+                slots=slots,
+                invocation="plain",
+                told=id,
+            )
             assert not left
 
     asyncio.run(ask())
     entries = ledger.read()
     with Verifier(wanted.verify) as verifier:
-        traces = verified([t for p in kept for t in traces_of(p, calls[p.id], entries)], verifier)
+        traces = verified(
+            [t for p in kept for t in traces_of(p, calls[p.id], entries, Truncated()) if t is not None], verifier
+        )
     return sorted(tuple(getattr(trace, name) for name in CONTENT) for trace in traces)
 
 

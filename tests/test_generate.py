@@ -12,6 +12,7 @@ from pipeline.errors import Stop
 from pipeline.generate import Answer, Generation, Sampling, Unfinished, buy, calls_for
 from pipeline.ledger import Call, Entry, Ledger
 from pipeline.store import Store
+from pipeline.truncated import Truncated
 
 GENERATION = Generation(name="long", engine="teacher", draws=4, sampling=Sampling(max_tokens=100))
 
@@ -25,6 +26,7 @@ class Scripted:
     open_now: int = 0
     most_open: int = 0
     identity: str = "scripted"
+    caller: str = "me"
     seeded: bool = True
 
     async def answer(self, call: Call) -> Answer:
@@ -45,7 +47,14 @@ def bought(engine: Scripted, path: Path, *, calls: int, slots: int, told: Callab
 
     async def run() -> list[str]:
         return await buy(
-            wanted, engine=engine, ledger=ledger, slots=asyncio.Semaphore(slots), invocation="now", told=told
+            wanted,
+            engine=engine,
+            ledger=ledger,
+            known={},
+            truncated=Truncated(),
+            slots=asyncio.Semaphore(slots),
+            invocation="now",
+            told=told,
         )
 
     return asyncio.run(run())

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from pipeline.endpoints import TeacherSettings
 from pipeline.generate import Sampling
 from pipeline.lineage import begin, finish, state
 from pipeline.settings import fingerprint
 from pipeline.store import Store
-from pipeline.teacher import TeacherSettings
 
 
 def test_a_folder_goes_from_new_to_begun_to_done(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rows import call
 
+from pipeline.endpoints import TeacherSettings
 from pipeline.errors import Stop
 from pipeline.generate import Answer, Unfinished
 from pipeline.ledger import Call
@@ -20,7 +21,7 @@ from pipeline.standin.replay import Recorded
 from pipeline.standin.settings import StandinSettings
 from pipeline.standin.worked import KINDS as WORKED
 from pipeline.standin.worked import work
-from pipeline.teacher import Teacher, TeacherSettings
+from pipeline.teacher import alone
 from pipeline.verify import Submission, Verifier, VerifySettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +169,7 @@ def _ask_standin(
 
         async def several() -> list[Answer]:
             settings = TeacherSettings(model="stand-in", base_url=address)
-            async with Teacher(settings, address, key) as teacher:
+            async with alone(settings, api_key=key) as teacher:
                 return await asyncio.gather(*(teacher.answer(_asking(question, draw)) for draw in range(draws)))
 
         try:

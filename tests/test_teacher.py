@@ -11,9 +11,10 @@ from fake_api import FakeApi, body, error, raw, stream, whole
 from pydantic import ValidationError
 from rows import call
 
+from pipeline.endpoints import TeacherSettings
 from pipeline.errors import Stop
 from pipeline.generate import Answer, Unfinished
-from pipeline.teacher import Teacher, TeacherSettings
+from pipeline.teacher import alone
 
 KEY = "sk-very-secret-0123456789"
 
@@ -27,7 +28,7 @@ def ask(*responses: Any, key: str | None = None, **more: Any) -> tuple[Answer, F
     api = FakeApi(list(responses))
 
     async def one() -> Answer:
-        async with api, Teacher(settings(api.base_url, **more), api.base_url, key) as teacher:
+        async with api, alone(settings(api.base_url, **more), api_key=key) as teacher:
             return await teacher.answer(call(3))
 
     return asyncio.run(one()), api
@@ -146,7 +147,7 @@ def test_a_limit_holds_everyone() -> None:
     api = FakeApi([error(429, Retry_After="0.8"), whole()])
 
     async def several() -> list[Answer]:
-        async with api, Teacher(settings(api.base_url, stream=False), api.base_url) as teacher:
+        async with api, alone(settings(api.base_url, stream=False)) as teacher:
             first = asyncio.create_task(teacher.answer(call(0)))
             while not api.seen:
                 await asyncio.sleep(0.001)
@@ -193,7 +194,7 @@ def test_a_wrong_key_stops_and_is_never_shown(capsys: pytest.CaptureFixture[str]
     with pytest.raises(Stop, match=r"refuses the key.*MY_KEY") as stopped:
         ask(error(401, f"Incorrect API key provided: {KEY}"), key=KEY, api_key_env="MY_KEY")
     assert KEY not in f"{stopped.value!r} {stopped.value} {stopped.value.__cause__!r} {stopped.value.__context__!r}"
-    assert KEY not in repr(Teacher(settings("http://127.0.0.1:1/v1"), "http://127.0.0.1:1/v1", KEY))
+    assert KEY not in repr(alone(settings("http://127.0.0.1:1/v1"), api_key=KEY))
     assert KEY not in "".join(capsys.readouterr())
     with pytest.raises(Stop, match=r"set teacher\.api_key_env"):
         ask(error(403))
@@ -219,7 +220,7 @@ def test_a_refused_connection_stops_with_one_line_that_names_the_address() -> No
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
         async def one() -> Answer:
-            async with Teacher(settings(address, max_attempts=1), address) as teacher:
+            async with alone(settings(address, max_attempts=1)) as teacher:
                 return await teacher.answer(call())
 
         with pytest.raises(Stop, match=r"can't be reached.*teacher\.base_url") as stopped:
@@ -235,7 +236,7 @@ def test_a_stream_that_breaks_off_is_asked_again() -> None:
     answers = [FakeApi([end, stream({"content": "\\boxed{2}"})]) for end in ends]
 
     async def one(api: FakeApi) -> Answer:
-        async with api, Teacher(settings(api.base_url), api.base_url) as teacher:
+        async with api, alone(settings(api.base_url)) as teacher:
             return await teacher.answer(call())
 
     async def each() -> list[Answer]:
@@ -301,7 +302,7 @@ def test_a_teacher_that_refuses_everything_stops_the_run() -> None:
     api = FakeApi([error(400, "unsupported parameter: max_tokens")])
 
     async def many() -> None:
-        async with api, Teacher(settings(api.base_url, stream=False), api.base_url) as teacher:
+        async with api, alone(settings(api.base_url, stream=False)) as teacher:
             for draw in range(20):
                 with contextlib.suppress(Unfinished):
                     await teacher.answer(call(draw))

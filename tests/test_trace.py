@@ -5,8 +5,16 @@ from rows import entry, problem, trace
 
 from pipeline.funnel import ProblemCounts, TraceCounts, count_problems, count_traces
 from pipeline.generate import Generation, Sampling, calls_for
+from pipeline.ledger import Call, Entry
+from pipeline.record import Problem, Trace
 from pipeline.trace import traces_of, verified
+from pipeline.truncated import Truncated
 from pipeline.verify import Verifier, VerifySettings
+
+
+def made(asked: Problem, calls: list[Call], entries: dict[str, Entry]) -> list[Trace]:
+    return [one for one in traces_of(asked, calls, entries, Truncated()) if one is not None]
+
 
 GENERATION = Generation(name="long", engine="teacher", draws=3, sampling=Sampling(max_tokens=100))
 
@@ -15,7 +23,7 @@ def test_a_trace_is_its_problem_its_call_and_its_answer() -> None:
     asked = problem(solution="Count.")
     calls = calls_for(asked, GENERATION, template="{prompt}", identity="m @ h", seeded=True, seed=1)
     entries = {call.key: entry(key=call.key, reply=f"\\boxed{{{call.draw}}}") for call in calls}
-    traces = traces_of(asked, calls, entries)
+    traces = list(made(asked, calls, entries))
     assert [(one.draw, one.reply, one.ledger_key) for one in traces] == [
         (draw, f"\\boxed{{{draw}}}", calls[draw].key) for draw in range(3)
     ]
@@ -26,10 +34,10 @@ def test_a_trace_is_its_problem_its_call_and_its_answer() -> None:
     assert [(one.verdict, one.found) for one in judged] == [("wrong", "0"), ("wrong", "1"), ("correct", "2")]
 
 
-def test_a_missing_answer_is_an_error_and_no_shorter_list() -> None:
+def test_a_missing_answer_is_seen_and_makes_no_shorter_list() -> None:
     calls = calls_for(problem(), GENERATION, template="{prompt}", identity="m", seeded=True, seed=1)
-    with pytest.raises(KeyError):
-        traces_of(problem(), calls, {})
+    entries = {calls[1].key: entry(key=calls[1].key)}
+    assert [one is None for one in traces_of(problem(), calls, entries, Truncated())] == [True, False, True]
 
 
 def test_a_refused_call_is_a_trace_with_its_reason_and_no_verdict() -> None:
@@ -37,7 +45,7 @@ def test_a_refused_call_is_a_trace_with_its_reason_and_no_verdict() -> None:
     said = {"outcome": "refused", "why": "content_filter", "thought": "", "reply": ""}
     entries = {call.key: entry(key=call.key, **(said if call.draw == 1 else {})) for call in calls}
     with Verifier(VerifySettings()) as verifier:
-        judged = verified(traces_of(problem(), calls, entries), verifier)
+        judged = verified(made(problem(), calls, entries), verifier)
     assert [(one.drop, one.verdict) for one in judged] == [(None, "correct"), ("refused", None), (None, "correct")]
     assert judged[1].why == "content_filter"
 

@@ -5,9 +5,10 @@ import time
 
 from cluster.standin import standin
 from jobs.benches.result import Result
+from pipeline.endpoints import TeacherSettings
 from pipeline.ledger import Call, canonical
 from pipeline.standin.settings import StandinSettings
-from pipeline.teacher import Teacher, TeacherSettings
+from pipeline.teacher import alone
 
 _CALLS, _IN_FLIGHT = 3000, 64
 _QUESTION = 'How many times does the letter "a" appear in the text: "banana"?'
@@ -28,7 +29,7 @@ async def _our_calls(base_url: str) -> float:
         '{"temperature":1,"top_p":1,"max_tokens":99}',
     )
     slots = asyncio.Semaphore(_IN_FLIGHT)
-    async with Teacher(settings, base_url) as client:
+    async with alone(settings) as client:
 
         async def one(draw: int) -> None:
             async with slots:

@@ -1,0 +1,97 @@
+"""An actor that buys one generation's calls, several shards at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from cluster.asks import Ask, TeacherAt, read_kept
+from cluster.engine import Engine
+from cluster.limits import RayOffice
+from cluster.progress import Meter
+from cluster.session import secret
+from pipeline.errors import Stop
+from pipeline.generate import buy
+from pipeline.leases import Leases
+from pipeline.ledger import Call, Entry, Ledger
+from pipeline.store import Store
+from pipeline.teacher import Teacher, places_of
+from pipeline.truncated import chain
+
+
+class Generate:
+    """Part in, the same part out once all its calls are in the ledger, or with why they are not."""
+
+    def __init__(self, store: Store, ask: Ask, invocation: str, board: Any, keeper: Any) -> None:
+        self._store = store
+        self._ask = ask
+        self._invocation = invocation
+        self._keeper = keeper
+        self._meter = Meter(board)
+        self._slots = asyncio.Semaphore(ask.engine.settings.in_flight)
+        self._engine: Teacher | Engine | None = None
+        self._stop = ""
+
+    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """One part in, the same part out."""
+        row = {name: values[0] for name, values in batch.items()}
+        # What stopped one shard stops them all: nothing more is asked, what is in flight is finished.
+        row["stop"] = row["stop"] or self._stop
+        if not row["stop"]:
+            try:
+                unfinished = await self._buy(row)
+            except Stop as stop:
+                row["stop"] = self._stop = str(stop)
+            else:
+                row["unfinished"] = row["unfinished"] or (unfinished[0] if unfinished else "")
+        self._meter.flush()
+        yield {name: [value] for name, value in row.items()}
+
+    async def _buy(self, row: dict[str, Any]) -> list[str]:
+        engine = await self._open()
+        ledger = Ledger(self._store, row["ledger"])
+        calls, known = await asyncio.to_thread(self._wanted, row["problems"], ledger)
+        truncated = self._ask.generation.truncated
+        chains = [(call, *chain(call, known, truncated)) for call in calls]
+        missing = [call for call, _, wanted in chains if wanted is not None]
+        self._meter.add(reused=sum(len(held) for _, held, _ in chains))
+        if isinstance(engine, Teacher):
+            asked = engine.identity
+            engine.proven |= any(e.engine == asked and e.outcome == "answered" for e in known.values())
+        try:
+            return await buy(
+                missing,
+                engine=engine,
+                ledger=ledger,
+                known=known,
+                truncated=truncated,
+                slots=self._slots,
+                invocation=self._invocation,
+                told=self._told,
+            )
+        finally:
+            if isinstance(engine, Teacher):
+                await engine.leases.flush()
+
+    def _wanted(self, problems: str, ledger: Ledger) -> tuple[list[Call], dict[str, Entry]]:
+        kept = read_kept(self._store, problems)
+        return [call for problem in kept for call in self._ask.calls(problem)], ledger.read()
+
+    def _told(self, entry: Entry) -> None:
+        self._meter.add(
+            bought=1,
+            tokens=entry.thought_tokens + entry.reply_tokens,
+            cost_usd=entry.cost_usd + entry.unsure_usd,
+            retried=entry.attempts - 1,
+        )
+
+    async def _open(self) -> Teacher | Engine:
+        if self._engine is None:
+            at = self._ask.engine
+            if isinstance(at, TeacherAt):
+                keys = [secret(end.api_key_env, end.api_key_file) for end in at.endpoints]
+                leases = Leases(RayOffice(self._keeper), len(at.endpoints))
+                teacher = Teacher(at.settings, places_of(at.endpoints, at.settings, keys), leases)
+                self._engine = await teacher.__aenter__()
+            else:
+                self._engine = Engine(at.settings, model=at.model, identity=at.identity)
+        return self._engine

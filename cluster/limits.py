@@ -1,0 +1,107 @@
+"""The one actor that grants requests, tokens and money to all callers of a teacher.
+
+Its state is what callers say of themselves and what lies on storage (the ledger's costs, and `ledger/open.json`: the
+most that open calls can come to). So it may be lost at any time: Ray starts it again, callers wait for it, and until
+it has heard from them it grants nothing.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from cluster.asks import TeacherAt
+from pipeline.errors import Stop
+from pipeline.ledger import FOLDER, spent
+from pipeline.limits import Asking, Gate, Granted, Limits
+from pipeline.money import Money
+from pipeline.store import Store
+
+_OPEN = f"{FOLDER}/open.json"
+_GRACE_S = 3.0
+_AGAIN_S, _GONE_S = 0.5, 600.0
+
+
+@ray.remote(num_cpus=0, max_restarts=-1)
+class Keeper:
+    """Keeps the limits of one run's teacher."""
+
+    def __init__(self, store: Store, teacher: TeacherAt) -> None:
+        self._store = store
+        now = time.monotonic()
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._limits = Limits(
+            # A fresh start must not add a burst to what was asked just before it.
+            [_gate(teacher, at, now=now, full=not restarted) for at in range(len(teacher.endpoints))],
+            None if teacher.budget_usd is None else _money(store, teacher.budget_usd),
+            grants_from=now + _GRACE_S if restarted else now,
+        )
+
+    def ready(self) -> bool:
+        """Returns once it has read what was spent before; what it raises says why it can't."""
+        return True
+
+    def exchange(self, asking: Asking) -> Granted:
+        """Take in what a caller says, and grant what may start; a reservation is on storage before it counts."""
+        granted = self._limits.exchange(asking, time.monotonic())
+        money = self._limits.money
+        if money is not None and money.unsaved:
+            self._store.write_json(_OPEN, money.open_charges())
+        return granted
+
+    def settle(self) -> None:
+        """Close the books of all callers that have nothing open."""
+        money = self._limits.money
+        if money is not None:
+            money.close_idle()
+            self._store.write_json(_OPEN, money.open_charges())
+
+
+class RayOffice:
+    """The keeper as callers see it: while it is away they wait, and never go on without it."""
+
+    def __init__(self, keeper: Any) -> None:
+        self._keeper = keeper
+
+    async def exchange(self, asking: Asking) -> Granted:
+        """Take in what a caller says, and grant what may start. Raises Stop when the keeper stays away."""
+        gone_at = time.monotonic() + _GONE_S
+        while True:
+            try:
+                granted: Granted = await self._keeper.exchange.remote(asking)
+                return granted
+            except RayActorError as error:
+                if time.monotonic() > gone_at:
+                    raise Stop("the limits' keeper is gone for good: run the same command again") from error
+            except RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, Stop) else error) from None
+            await asyncio.sleep(_AGAIN_S)
+
+
+def keeper_of(teacher: TeacherAt, store: Store, *, name: str) -> Any:
+    """A keeper that has read what was spent before. Raises Stop when that can't be read."""
+    keeper = Keeper.options(name=name).remote(store, teacher)  # type: ignore[attr-defined]
+    try:
+        ray.get(keeper.ready.remote())
+    except RayActorError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise Stop(f"the limits can't be kept: {lines[-1][:300]}") from error
+    return keeper
+
+
+def _gate(teacher: TeacherAt, at: int, *, now: float, full: bool) -> Gate:
+    endpoint, settings = teacher.endpoints[at], teacher.settings
+    return Gate(
+        endpoint.limits or settings.limits,
+        most=settings.in_flight * settings.actors,
+        weight=endpoint.weight,
+        now=now,
+        full=full,
+    )
+
+
+def _money(store: Store, budget_usd: float) -> Money:
+    left_open = store.read_json(_OPEN) if store.exists(_OPEN) else {}
+    return Money(budget_usd, bought=spent(store).by_caller, left_open=left_open)
