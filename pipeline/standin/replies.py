@@ -14,7 +14,7 @@ _FIELDS = ("reasoning_content", "reasoning", "content")
 
 def whole(asked: Asked, said: Said, settings: StandinSettings) -> dict[str, Any]:
     """A chat completion."""
-    message: dict[str, Any] = {"role": "assistant", **_texts(said, settings)}
+    message: dict[str, Any] = {"role": "assistant", "content": _texts(said, settings)["content"]}
     if settings.reasoning in ("reasoning_content", "reasoning"):
         message[settings.reasoning] = said.reasoning or None
     choice = {"index": 0, "message": message, "finish_reason": said.finish_reason}
