@@ -36,7 +36,7 @@ class BatchApi:
 
     async def send(self, bodies: Mapping[str, Mapping[str, Any]], *, mark: str, window: str) -> str:
         """Send the requests by their ids as one batch that carries a mark; returns the batch's id."""
-        lines = ({"custom_id": name, "method": "POST", "url": _ENDPOINT, "body": body} for name, body in bodies.items())
+        lines = ({"custom_id": name, **_LINE, "body": body} for name, body in bodies.items())
         content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
 
         def form() -> dict[str, Any]:
