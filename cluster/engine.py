@@ -1,6 +1,7 @@
 """vLLM as an engine: AsyncLLM inside a Ray actor, on CPUs and GPUs alike."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -83,6 +84,9 @@ class Engine:
         if output.finish_reason not in ("stop", "length"):
             raise Unfinished(f"vLLM broke a request off: {output.finish_reason}")
         return self._answer(output, prompt=prompt, prompt_tokens=len(ids))
+
+    async def bought(self, keys: Sequence[str]) -> None:
+        """Nothing is owed for them."""
 
     async def _open(self) -> Any:
         async with self._opening:

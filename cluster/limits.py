@@ -6,6 +6,7 @@ it has heard from them it grants nothing.
 """
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from cluster.asks import TeacherAt
 from pipeline.errors import Stop
 from pipeline.ledger import FOLDER, spent
-from pipeline.limits import Asking, Gate, Granted, Limits
+from pipeline.limits import Asking, Gate, Granted, Limits, LimitSettings
 from pipeline.money import Money
 from pipeline.store import Store
 
@@ -93,9 +94,14 @@ def keeper_of(teacher: TeacherAt, store: Store, *, name: str) -> Any:
 
 def _gate(teacher: TeacherAt, at: int, *, now: float, full: bool) -> Gate:
     endpoint, settings = teacher.endpoints[at], teacher.settings
+    limits = endpoint.limits or settings.limits
+    most = settings.in_flight * settings.actors
+    if settings.batch is not None:
+        # Batches have limits of their own at the provider; only money is counted here.
+        limits, most = LimitSettings(), sys.maxsize
     return Gate(
-        endpoint.limits or settings.limits,
-        most=settings.in_flight * settings.actors,
+        limits,
+        most=most,
         weight=endpoint.weight,
         now=now,
         full=full,

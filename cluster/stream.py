@@ -18,7 +18,7 @@ from pydantic import Field
 from cluster.asks import Ask, Part, TeacherAt
 from cluster.collect import Collect
 from cluster.engine import actor_options
-from cluster.generate import Generate
+from cluster.generate import Generate, slots_of
 from cluster.limits import keeper_of
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
@@ -103,7 +103,7 @@ def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
 def _generate(rows: Any, ask: Ask, made: tuple[Any, ...], *, settings: StreamSettings, calls: float) -> Any:
     engine = ask.engine
     options = {"num_cpus": settings.caller_cpus} if isinstance(engine, TeacherAt) else actor_options(engine.settings)
-    at_once = _shards_at_once(calls, engine.settings.in_flight)
+    at_once = _shards_at_once(calls, slots_of(engine))
     return rows.map_batches(
         Generate,
         fn_constructor_args=made,

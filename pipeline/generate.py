@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol
 
@@ -67,6 +67,12 @@ class Answer:
     cost_usd: float = 0.0
     unsure_usd: float = 0.0
     attempts: int = 1
+    caller: str = ""
+    """Whose money it was, where that is not the engine's own caller."""
+
+    def by(self, caller: str) -> "Answer":
+        """The same answer, on that caller's bill."""
+        return replace(self, caller=caller)
 
     def after(self, *, attempts: int, unsure_usd: float) -> "Answer":
         """The same answer, with the requests that were sent for it and what the earlier ones may have cost."""
@@ -108,6 +114,10 @@ class Engine(Protocol):
 
     async def answer(self, call: Call) -> Answer:
         """The answer of one call. Raises Unfinished, or Stop when no call can be answered."""
+        ...
+
+    async def bought(self, keys: Sequence[str]) -> None:
+        """Told once the answers to these calls are on storage."""
         ...
 
 
@@ -232,5 +242,5 @@ def _entry(call: Call, answer: Answer, engine: Engine, *, seconds: float, invoca
         attempts=answer.attempts,
         bought_at=time.time(),
         invocation=invocation,
-        caller=engine.caller,
+        caller=answer.caller or engine.caller,
     )

@@ -73,6 +73,13 @@ class Leases:
             self._pump = asyncio.create_task(self._exchange_all())
         return await leave
 
+    def hold(self, want: Want) -> Lease:
+        """A lease for a request that another process started and this one took over."""
+        self._open[0] += 1
+        self._reserved += want.usd
+        self._news.set()
+        return Lease(0, want)
+
     def give(self, lease: Lease, outcome: Outcome, *, settled_usd: float) -> None:
         """Give a lease back with how the request ended and the most that it can have cost."""
         self._open[lease.endpoint] -= 1
@@ -113,6 +120,7 @@ class Leases:
     async def _exchange(self) -> float:
         self._news.clear()
         outcomes, self._outcomes = tuple(self._outcomes), []
+        self._waiting = deque((want, leave) for want, leave in self._waiting if not leave.cancelled())
         wants = tuple(want for want, _ in self._waiting)
         granted = await self.office.exchange(
             Asking(self.caller, tuple(self._open), self.settled_usd, self._reserved, outcomes, wants)

@@ -19,7 +19,7 @@ _REQUEST_BURST_S = 1.0
 _TOKEN_BURST_S = 10.0
 _DECREASE, _LIMITED_SHARE, _INCREASE_SHARE = 0.7, 0.1, 0.05
 _HOLD_S = (0.25, 30.0)
-_BENCH_AFTER, _BENCH_S = 5, (0.5, 60.0)
+_BENCH_AFTER, _BENCH_S = 5, (0.5, 15.0)
 _SILENT_S = 15.0
 _LONGEST_WAIT_S = 0.5
 
@@ -143,12 +143,13 @@ class Gate:
         self._held_until = now
         self._turned_away = 0
         self._failures = 0
+        self._benched = 0
 
     def wait(self, want: Want, *, open_now: int, now: float) -> float:
         """Seconds until this want may start here; infinite when only an answer can make room."""
         if self.unusable:
             return math.inf
-        if open_now >= (1 if self._failures >= _BENCH_AFTER else int(self.window.limit)):
+        if open_now >= int(self.window.limit):
             return math.inf
         waits = [self._held_until - now]
         if self._requests is not None:
@@ -157,8 +158,12 @@ class Gate:
             waits.append(self._tokens.wait(want.tokens, now))
         return max(0.0, *waits)
 
-    def take(self, want: Want) -> None:
+    def take(self, want: Want, now: float) -> None:
         """Start a want."""
+        if self._failures >= _BENCH_AFTER:
+            # One at a time tries whether it is back, ever more seldom.
+            self._benched += 1
+            self._held_until = max(self._held_until, now + _grown(_BENCH_S, self._benched))
         if self._requests is not None:
             self._requests.take(1)
         if self._tokens is not None:
@@ -169,7 +174,9 @@ class Gate:
         if self._tokens is not None:
             self._tokens.take(outcome.tokens)
         if outcome.kind in ("answered", "refused"):
-            self._failures = self._turned_away = 0
+            if self._benched:
+                self._held_until = now
+            self._failures = self._turned_away = self._benched = 0
         elif outcome.kind == "failed":
             self._failures += 1
         elif outcome.kind == "unusable":
@@ -184,8 +191,8 @@ class Gate:
             if now >= self._held_until:
                 self._turned_away += 1
             wait = _grown(_HOLD_S, self._turned_away)
-        if wait is None and self._failures >= _BENCH_AFTER and now >= self._held_until:
-            wait = _grown(_BENCH_S, self._failures - _BENCH_AFTER + 1)
+        if wait is None and self._failures == _BENCH_AFTER:
+            wait = _grown(_BENCH_S, 0)
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
 
@@ -254,7 +261,7 @@ class Limits:
                 self.stop = self.money.ceiling(want.usd) or ""
                 wait = _LONGEST_WAIT_S
                 break
-            self.gates[at].take(want)
+            self.gates[at].take(want, now)
             granted.append(at)
             mine[at] += 1
             self._open[asking.caller] = tuple(mine)

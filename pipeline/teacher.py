@@ -116,6 +116,10 @@ class Teacher:
                 self._settle(lease, answer, room)
                 return tries.paid(answer)
 
+    async def bought(self, keys: Sequence[str]) -> None:
+        """Tell the limits at once what these calls came to."""
+        await self.leases.flush()
+
     async def _after(self, again: Again, lease: Lease, tries: "_Tries") -> Answer | None:
         """Give the lease back and wait before the next try. Raises, or returns a refusal, when there shall be none."""
         unsure = lease.want.usd if again.sent else 0.0
