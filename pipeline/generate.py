@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -154,6 +154,7 @@ async def buy(
     Raises Stop when the engine can't answer at all, after what is in flight has come back and is on storage. A slot
     is held until its answer is on storage, so a process that is killed loses no more calls than there are slots.
     """
+    # What the engine or the ledger can't go on after, or a fault of ours: nothing more is bought then.
     stops: list[BaseException] = []
     unfinished: list[str] = []
 
@@ -170,17 +171,31 @@ async def buy(
             told(entry)
             held, missing = chain(call, {e.key: e for e in (*held, entry)}, truncated)
 
+    await _each(calls, one, slots=slots, stops=stops)
+    if stops:
+        raise stops[0]
+    return unfinished
+
+
+async def _each(
+    calls: Iterable[Call],
+    one: Callable[[Call], Coroutine[Any, Any, None]],
+    *,
+    slots: asyncio.Semaphore,
+    stops: list[BaseException],
+) -> None:
+    """Work on each call with a slot held, until there are stops. Whatever a call raises becomes one."""
+    running: set[asyncio.Task[None]] = set()
+
     def ended(task: asyncio.Task[None]) -> None:
         slots.release()
         running.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
-            # A Stop (the engine is unusable, or answers can't be kept), or a fault of ours: nothing more may be bought.
             stops.append(error)
 
-    running: set[asyncio.Task[None]] = set()
     try:
-        # A task exists only while it holds a slot: ten thousand that wait would cost more than those that work.
+        # A task exists only while it holds a slot: thousands that wait would cost more than those that work.
         for call in calls:
             await slots.acquire()
             if stops:
@@ -195,9 +210,6 @@ async def buy(
         for task in running:
             task.cancel()
         raise
-    if stops:
-        raise stops[0]
-    return unfinished
 
 
 async def _bought(call: Call, *, engine: Engine, ledger: Ledger, invocation: str) -> Entry:
