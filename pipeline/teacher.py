@@ -75,9 +75,12 @@ class Teacher:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.settings.connect_timeout_s, sock_read=self.settings.idle_timeout_s
         )
-        # One megabyte between socket and parser: a fast endpoint is read in large pieces.
+        # What may lie between socket and parser: 32 KiB reads as fast as a megabyte, and many replies come at once.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=timeout, read_bufsize=2**20
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=timeout,
+            read_bufsize=2**15,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 

@@ -1,7 +1,7 @@
 """A server that gives every chat request the same canned bytes, so light that what is measured is the client.
 
-`python -m jobs.benches.canned EVENTS` prints its base_url and serves until standard input ends: one JSON body when EVENTS
-is 0, else a stream of so many events, each a chunk of its own. It reads no more of a request than its length.
+`python -m jobs.benches.canned EVENTS` prints its base_url and serves until standard input ends: one JSON body when
+EVENTS is 0, else a stream of so many events, each a chunk of its own. It reads no more of a request than its length.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Calls over HTTP: against what the latencies allow, against a bare aiohttp loop, and against ray.data.llm's processor.
 
-The latencies come from the stand-in; calls without latency go to the canned server, as the stand-in would be slower than
-either side. On two cores the server, the loop and the ledger's writer share them, so one caller is all that fits.
+The latencies come from the stand-in; calls without latency go to the canned server, as the stand-in would be slower
+than either side. On two cores the server, the loop and the ledger's writer share them, so one caller is all that fits.
 """
 
 import asyncio
@@ -95,5 +95,5 @@ def _reply(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_arrival(base_url: str, reset_at: float) -> float:
-    """When the first request came since the counts were reset, on time.monotonic; they are kept by tenths of a second."""
+    """When the first request came since the counts were reset, on time.monotonic, to a tenth of a second."""
     return reset_at + next(at for at, count in enumerate(stats(base_url)["arrivals"]) if count) / 10
