@@ -228,8 +228,8 @@ class _Tries:
         said = again.room.wait_s or 0.0
         if self.errors >= self.settings.max_attempts or now + said - self._trouble_since > self.settings.patience_s:
             return None
-        # A limit, and whatever names a time, holds everyone: the lease waits for it.
-        return 0.0 if again.limited or again.room.wait_s is not None else _backoff(max(1, self.errors))
+        # Where many are turned away, the limits hold everyone for as long.
+        return _backoff(max(1, self.errors)) if again.room.wait_s is None else again.room.wait_s
 
     def unfinished(self, why: str, *, stop: Stop | None = None) -> Unfinished | Stop:
         """No answer for now; a Stop that cost nothing needs no line in the ledger."""

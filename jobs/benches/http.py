@@ -27,7 +27,7 @@ from pipeline.standin.settings import StandinSettings
 _IN_FLIGHT = 256
 _CALLS, _QUICK_CALLS, _ROUNDS = 2000, 4000, 3
 _RAY_CALLS, _RAY_BATCH = 48, 4
-_LATENCY = StandinSettings(latency_s=2.0, latency_sigma=0.7)
+_LATENCY = StandinSettings(latency_s=2.0, latency_sigma=0.5)
 
 
 def http() -> list[Result]:
