@@ -23,7 +23,7 @@ from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
 FOLDER = "ledger"
-_COMMIT_S, _REST = (0.03, 0.2), 15
+_COMMIT_S, _REST = (0.03, 0.2), 5
 _FULL = 64
 _COSTS = b"longthought.cost_usd_by_caller"
 _COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")

@@ -24,7 +24,7 @@ from pipeline.limits import Gate, Limits, Outcome, Want
 from pipeline.prompts import join_open, split
 from pipeline.sse import Reply
 
-_BACKOFF_S = (0.5, 60.0)
+_BACKOFF_S = (0.2, 60.0)
 _HOPELESS = 10
 _FINISHED = {"stop": "stop", "length": "length", "eos": "stop", "end_turn": "stop", "max_tokens": "length"}
 _ABOUT_CONTENT = ("content", "safety", "policy", "context length", "context_length", "maximum context", "too long")

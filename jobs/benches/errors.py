@@ -14,7 +14,7 @@ from cluster.asks import TeacherAt
 from cluster.limits import RayOffice, keeper_of
 from cluster.session import ClusterSettings, session
 from cluster.standin import standin
-from jobs.benches.buying import Bought, bare, bought, calls_of, ours
+from jobs.benches.buying import Bought, bare, bought, calls_of, ours, warm_up
 from jobs.benches.result import Result
 from jobs.benches.stats import stats
 from pipeline.endpoints import TeacherSettings
@@ -34,6 +34,7 @@ _LIMITED_CALLS = 3400
 
 def errors() -> list[Result]:
     """Two thousand calls, a tenth of the requests failing; then more calls than a minute's limit, from two callers."""
+    warm_up()
     with standin(_TROUBLED, host="127.0.0.1") as base_url:
         settings = TeacherSettings(model="stand-in", base_url=base_url, in_flight=_IN_FLIGHT)
         made = asyncio.run(ours(settings, calls_of(_CALLS)))

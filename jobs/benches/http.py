@@ -14,7 +14,7 @@ import ray
 
 from cluster.session import ClusterSettings, session
 from cluster.standin import standin
-from jobs.benches.buying import QUESTION, bare, calls_of, ours
+from jobs.benches.buying import QUESTION, bare, calls_of, ours, warm_up
 from jobs.benches.canned import canned
 from jobs.benches.result import Result
 from jobs.benches.stats import reset_stats, stats
@@ -33,6 +33,7 @@ _LATENCY = StandinSettings(latency_s=2.0, latency_sigma=0.5)
 def http() -> list[Result]:
     """What a caller makes of slow answers and of quick ones."""
     calls = calls_of(_CALLS)
+    warm_up()
     with standin(_LATENCY, host="127.0.0.1") as base_url:
         settings = TeacherSettings(model="stand-in", base_url=base_url, in_flight=_IN_FLIGHT)
         bought = asyncio.run(ours(settings, calls))
