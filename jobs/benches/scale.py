@@ -4,6 +4,7 @@ Every answer comes from the canned server at once, so that the run is all ours: 
 traces. Memory is each process's resident set, sampled twice a second and grouped by what the process is called.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ _DRAWS, _SHARD_CALLS = 10, 2000
 _GROWTH, _SLOWER = 1.5, 1.25
 _RESTART_S = 10.0 + _CALLS[1] / 100_000
 _SAMPLE_S = 0.5
+_WORKER = re.compile(r"ray::[\w()>-]+")
 
 
 def scale() -> list[Result]:
@@ -113,12 +115,13 @@ def _watch(root: psutil.Process, peak: dict[str, int], ended: threading.Event) -
 
 
 def _name(process: psutil.Process) -> str:
-    """What Ray calls a worker (ray::MapWorker...), else the program's name."""
-    title = (process.cmdline() or [""])[0]
-    return title.split("(")[0] if title.startswith("ray::") else process.name()
+    """What Ray calls a worker, without its method (ray::MapWorker(MapBatches(Generate))), else the program's name."""
+    title = _WORKER.match((process.cmdline() or [""])[0])
+    return title[0] if title else process.name()
 
 
 def _most_grown(small: dict[str, int], large: dict[str, int]) -> tuple[int, int, str]:
     """Bytes in the large run and the small one of what grew the most, and its name."""
-    both = [(large[name], small[name], name) for name in small if name in large]
+    # A process that is just ending has nothing resident.
+    both = [(large[name], small[name], name) for name in small if small[name] and name in large]
     return max(both, key=lambda each: each[0] / each[1])
