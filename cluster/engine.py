@@ -68,6 +68,11 @@ class EngineSettings(Settings):
     stall_s: float = Field(default=600, gt=0)
     """Seconds without a step of an engine that has draws to do, after which it counts as hung and is replaced."""
 
+    @property
+    def slots(self) -> int:
+        """Calls to have open at once: more than run, as an answer on its way to storage needs no engine."""
+        return self.in_flight + max(2, self.in_flight // 4)
+
 
 class Engine:
     """Answers calls with a model; open it once in the process that runs it.
@@ -84,8 +89,10 @@ class Engine:
         self._chat: Chat | None = None
         self._life: Life | None = None
         self._opening = asyncio.Lock()
-        self._gate = Gate(settings.in_flight)
-        self._cap = Cap(least=max(1, settings.in_flight // 16), most=settings.in_flight)
+        # A few draws wait inside vLLM, so that the place of one that ends is taken in the very next step.
+        few = max(1, settings.in_flight // 16)
+        self._cap = Cap(least=few, most=settings.in_flight + few)
+        self._gate = Gate(self._cap.limit)
         self._export = Export(identity)
         self._proven = False
         self._deaths: list[str] = []

@@ -206,10 +206,10 @@ def test_an_engine_killed_or_stopped_is_replaced_and_every_call_gets_the_same_an
         answers = await all_answers(engine, [call(101, draw=draw, max_tokens=8) for draw in range(4)])
         length = answers[0].prompt_tokens
         assert figures.prompt - asked == 4 * length
-        assert figures.cached - had == 3 * (length - 1) // 32 * 32
+        assert figures.cached - had == 3 * ((length - 1) // 32 * 32)
         assert sorted(answer.cached_tokens for answer in answers) == [0, *[(length - 1) // 32 * 32] * 3]
         refused = await engine.answer(call(1, text="long " * 300))
-        assert (refused.outcome, refused.why) == ("refused", "prompt of 1525 tokens, max_model_len=768")
+        assert (refused.outcome, refused.why) == ("refused", "prompt of 1521 tokens, max_model_len=768")
         (cut,) = await all_answers(engine, [call(0, max_tokens=5000, text="x" * 700)])
         assert cut.prompt_tokens + cut.reply_tokens <= 768
         assert said(await struck(engine, signal.SIGKILL)) == unbroken
