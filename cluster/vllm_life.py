@@ -107,6 +107,10 @@ class Life:
         cleaning = threading.Thread(target=self._llm.shutdown, kwargs={"timeout": 0}, daemon=True)
         cleaning.start()
         await asyncio.to_thread(cleaning.join, _SHUTDOWN_S)
+        # The next engine needs the memory of this one.
+        until = time.monotonic() + _SHUTDOWN_S
+        while any(_alive(process) for process in self._family) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
 
     async def _look_after(self, looked: Callable[[], None]) -> None:
         while not self.ended:
@@ -155,6 +159,13 @@ def _family(children: list[Any]) -> list[psutil.Process]:
             process = psutil.Process(child.pid)
             family += [*reversed(process.children(recursive=True)), process]
     return family
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_line(error: BaseException) -> str:
