@@ -6,15 +6,21 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
+from ray.util import placement_group_table
 from tiny import tiny_model
 
 from cluster.admission import Cap, Gate, Load
 from cluster.chat import BadPrompt, Chat
 from cluster.engine import Engine, EngineSettings, actor_options, engine_args
+from cluster.placement import groups_freed, in_group
+from cluster.session import ClusterSettings, session
 from cluster.vllm_life import Stall
 from cluster.vllm_stats import Export, Figures, note
 from pipeline.errors import Stop
@@ -120,6 +126,32 @@ def test_several_gpus_are_bundles_of_one_group_with_vllms_ray_executor() -> None
     assert actor_options(EngineSettings())["num_gpus"] == 1
     assert "distributed_executor_backend" not in engine_args(EngineSettings(), "m")
     assert "ray_remote_args_fn" not in actor_options(EngineSettings(device="cpu"))
+
+
+class Where:
+    """An actor of Ray Data that says in which placement group it runs."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"group": [ray.util.get_current_placement_group().id.hex()]}
+
+
+@pytest.mark.ray
+def test_an_actor_pool_runs_in_its_group_and_the_group_is_given_back() -> None:
+    with session(ClusterSettings(local_cpus=3, dashboard=False)):
+        with groups_freed():
+            rows = ray.data.from_items([{"n": 1}]).map_batches(
+                Where,
+                compute=ray.data.ActorPoolStrategy(size=1),
+                num_cpus=1,
+                num_gpus=0,
+                ray_remote_args_fn=partial(in_group, [{"CPU": 1}, {"CPU": 1}]),
+            )
+            (row,) = rows.take_all()
+            assert placement_group_table()[row["group"]]["state"] == "CREATED"
+        until = time.monotonic() + 30
+        while placement_group_table()[row["group"]]["state"] != "REMOVED" and time.monotonic() < until:
+            time.sleep(0.1)
+        assert placement_group_table()[row["group"]]["state"] == "REMOVED"
 
 
 def test_messages_that_make_no_prompt_are_told_apart_from_a_model_without_a_template(tmp_path: Path) -> None:
