@@ -35,7 +35,9 @@ def engine() -> Result:
 def _apart(side: str, model: Path) -> float:
     """One side in a process of its own, with the environment that an engine's actor has."""
     env = actor_options(_SETTINGS)["runtime_env"]["env_vars"]
-    command = [sys.executable, "-m", "jobs.benches.engine", side, str(model)]
+    # A file, for vLLM writes to standard output too.
+    figure = model.parent / f"{side}.json"
+    command = [sys.executable, "-m", "jobs.benches.engine", side, str(model), str(figure)]
     ran = subprocess.run(
         ["env", *(f"{name}={value}" for name, value in env.items()), *command],
         capture_output=True,
@@ -44,7 +46,7 @@ def _apart(side: str, model: Path) -> float:
     )
     if ran.returncode:
         raise RuntimeError(f"the {side} side of the engine's benchmark failed:\n{ran.stderr[-3000:]}")
-    return float(json.loads(ran.stdout.splitlines()[-1]))
+    return float(json.loads(figure.read_text()))
 
 
 def _endless(folder: Path) -> Path:
@@ -118,5 +120,5 @@ def _check(tokens: int) -> None:
 
 
 if __name__ == "__main__":
-    name, path = sys.argv[1:]
-    print(json.dumps(asyncio.run(_ours(path)) if name == "ours" else _peer(path)))
+    name, path, figure = sys.argv[1:]
+    Path(figure).write_text(json.dumps(asyncio.run(_ours(path)) if name == "ours" else _peer(path)))
