@@ -2,6 +2,7 @@
 
 teacher  calls/s of the teacher's client against the openai package's, streaming off one local stand-in
 verify   verdicts/s on short math replies against math-verify called directly
+engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
 pack     padding left by best-fit packing against first-come packing of the same lengths
 """
 
@@ -15,13 +16,14 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from jobs.benches.engine import engine
 from jobs.benches.pack import pack
 from jobs.benches.result import Result
 from jobs.benches.teacher import teacher
 from jobs.benches.verify import verify
 from pipeline.store import Store
 
-BENCHES: dict[str, Callable[[], Result]] = {"teacher": teacher, "verify": verify, "pack": pack}
+BENCHES: dict[str, Callable[[], Result]] = {"teacher": teacher, "verify": verify, "engine": engine, "pack": pack}
 
 
 def main() -> None:
