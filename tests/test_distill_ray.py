@@ -23,7 +23,7 @@ from pipeline.trace import traces_of, verified
 from pipeline.truncated import Truncated
 from pipeline.verify import Verifier
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 CONTENT = ("id", "generation", "draw", "thought", "reply", "finish_reason", "verdict", "found", "drop")
 
