@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -95,6 +95,13 @@ class Store:
         fs, base = _open(self.root)
         with self._reading(name):
             return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
+
+    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Those of these columns that a Parquet file has; older files may lack some."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            file = pq.ParquetFile(source)
+            return file.read([column for column in columns if column in file.schema_arrow.names])
 
     def read_json(self, name: str) -> Any:
         """The value of a JSON file."""

@@ -1,6 +1,7 @@
 """A run on an object store: the ledger's promises and a job's whole work, against an S3 server on a real socket."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -126,7 +127,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(store: Store) -> None:
     store.write_json("a.json", {"old": True})
     with pytest.raises(TypeError):
         store.write_json("a.json", object())
-    with pytest.raises(RuntimeError), store._whole("a.json") as sink:
+    with contextlib.suppress(RuntimeError), store._whole("a.json") as sink:
         sink.write(b"half")
         raise RuntimeError
     assert store.read_json("a.json") == {"old": True}
