@@ -104,7 +104,10 @@ def _json(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         # A paid answer is not thrown away for a few bytes that are no UTF-8, or for half a surrogate pair.
-        value = json.loads(data.decode(errors="replace"))
+        try:
+            value = json.loads(data.decode(errors="replace"))
+        except RecursionError as error:
+            raise ValueError(f"the answer is no chat completion: {data[:100]!r}") from error
         return orjson.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
