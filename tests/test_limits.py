@@ -1,5 +1,6 @@
 """The rules of the limits, by a clock that the tests drive: what may start when, and how endpoints share the calls."""
 
+import itertools
 import math
 import random
 from bisect import bisect_left
@@ -96,7 +97,7 @@ def test_a_429_without_a_time_holds_longer_each_time_and_an_answer_forgets_it() 
         holds.append(only.wait(WANT, open_now=0, now=now))
         now += holds[-1]
     assert 0.1 < holds[0] < 1
-    assert all(later > earlier for earlier, later in zip(holds[:4], holds[1:5], strict=True))
+    assert all(later > earlier for earlier, later in itertools.pairwise(holds[:5]))
     assert max(holds) <= 30 * 1.25
     only.note(Outcome(0, "answered"), open_now=0, now=now)
     only.note(Outcome(0, "limited"), open_now=0, now=now)
