@@ -17,6 +17,7 @@ import s3
 from rows import entry, trace
 from tiny import recipe, recorded, run, succeed
 
+from cluster.models import identity, local_path
 from jobs.recipe import load
 from jobs.steps import store_of
 from pipeline import lineage
@@ -256,6 +257,18 @@ def test_a_kill_loses_no_acknowledged_answer(store: Store) -> None:
         assert "" not in keys
         assert len(keys) >= kill_after
         assert keys <= set(Ledger(store, PART).read())
+
+
+def test_a_model_on_an_object_store_is_copied_to_this_machine(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTHOUGHT_CACHE", str(tmp_path))
+    files = {"config.json": b"{}", "model.safetensors": os.urandom(1000)}
+    for name, content in files.items():
+        store.write_bytes(f"model/{name}", content)
+    folder = Path(local_path(store.address("model")))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert identity(store.address("model")) == identity(str(folder))
 
 
 @pytest.mark.ray
