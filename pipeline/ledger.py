@@ -23,6 +23,8 @@ from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
 FOLDER = "ledger"
+OPEN = f"{FOLDER}/open.json"
+"""The charges, USD, of callers that have not closed: the keeper of the limits writes it."""
 _COMMIT_S, _REST = (0.03, 0.2), 15
 _COSTS = b"longthought.cost_usd_by_caller"
 _COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")
