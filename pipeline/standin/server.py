@@ -5,29 +5,30 @@ so that it never outlives whoever started it.
 """
 
 import asyncio
+import errno
 import random
 import sys
 import threading
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+import time
 
 import orjson
 from aiohttp import web
 
 from pipeline.errors import Stop
-from pipeline.standin.replay import Recorded
+from pipeline.standin import odd
+from pipeline.standin.answers import Answers, Said
+from pipeline.standin.asked import Asked, BadRequest, read
+from pipeline.standin.batches import Batches
+from pipeline.standin.counts import Counts
+from pipeline.standin.latency import latency
+from pipeline.standin.limits import Limits, retry_after
 from pipeline.standin.settings import StandinSettings
-from pipeline.standin.worked import work
 
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """One answer of the stand-in."""
-
-    reasoning: str
-    content: str
-    finish_reason: str
+_BODY_BYTES = 200 * 2**20
+"""OpenAI's limit for a batch's file."""
+_ERRORS = ("429", "500", "html_502")
+_TAKEN_S = 5.0
+"""How long a port may stay taken: a stand-in whose owner was killed takes a moment to notice."""
 
 
 class Standin:
@@ -35,100 +36,168 @@ class Standin:
 
     def __init__(self, settings: StandinSettings) -> None:
         self.settings = settings
-        self._recorded = Recorded(settings) if settings.answers == "replay" else None
+        self.counts = Counts()
+        self._answers = Answers(settings)
+        self._limits = Limits(settings)
+        self._batches = Batches(settings, self._answers, self.counts)
+        self._troubles = settings.troubles
         self._requests = 0
-        self._in_flight = 0
-        self._statuses: Counter[str] = Counter()
 
     def app(self) -> web.Application:
         """The server's routes."""
-        app = web.Application(client_max_size=2**26)
+        app = web.Application(client_max_size=_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/stats", self.stats)
+        app.router.add_post("/stats/reset", self.reset)
+        self._batches.add_routes(app)
         return app
 
     async def models(self, request: web.Request) -> web.Response:
         """The one model there is."""
-        return _json({"object": "list", "data": [{"id": "stand-in", "object": "model"}]})
+        return web.json_response({"object": "list", "data": [{"id": "stand-in", "object": "model"}]})
 
     async def stats(self, request: web.Request) -> web.Response:
-        """Requests by how they ended, and how many are open now."""
-        return _json({"requests": dict(self._statuses), "in_flight": self._in_flight})
+        """What it has seen and billed; `Counts.told` names the figures."""
+        return web.json_response(self.counts.told())
+
+    async def reset(self, request: web.Request) -> web.Response:
+        """Count anew from here."""
+        self.counts.reset()
+        return web.json_response({})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """One chat completion."""
-        self._in_flight += 1
+        self.counts.arrived()
         try:
             return await self._complete(request)
         finally:
-            self._in_flight -= 1
+            self.counts.left()
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         settings = self.settings
         if settings.key is not None and request.headers.get("Authorization") != f"Bearer {settings.key}":
             return self._error(401, "invalid api key")
-        body = orjson.loads(await request.read())
-        self._requests += 1
+        if settings.max_in_flight is not None and self.counts.in_flight > settings.max_in_flight:
+            return self._error(429, "too many requests are open")
+        try:
+            asked = read(await request.read())
+        except BadRequest as error:
+            return self._error(400, str(error))
+        trouble = self._trouble()
+        if trouble in _ERRORS:
+            if settings.errors_after_latency:
+                await self._wait(asked)
+            return self._fail(trouble)
+        return await self._answer(request, asked, trouble)
+
+    def _trouble(self) -> str | None:
         # Troubles are drawn by request number: a retry meets its own luck.
-        trouble = random.Random(self._requests).random()
-        if (trouble := trouble - settings.share_429) < 0:
-            return self._error(429, "rate limit", {"Retry-After": f"{settings.retry_after_s:g}"})
-        if (trouble := trouble - settings.share_500) < 0:
+        self._requests += 1
+        drawn = random.Random(self._requests).random()
+        for kind, share in self._troubles:
+            if (drawn := drawn - share) < 0:
+                return kind
+        return None
+
+    def _fail(self, kind: str | None) -> web.Response:
+        if kind == "429":
+            return self._error(429, "rate limit", {"Retry-After": f"{self.settings.retry_after_s:g}"})
+        if kind == "500":
             return self._error(500, "internal error")
-        await asyncio.sleep(settings.latency_s)
-        said = self._say(body)
-        if said is None:
-            return self._error(400, "the stand-in teacher knows no answer to this problem")
-        if body.get("stream"):
-            return await self._stream(request, body, said, dropped=trouble < settings.share_dropped)
-        self._statuses["200"] += 1
-        return _json(_whole(body, said))
+        self._count(502, kind)
+        return web.Response(body=odd.HTML_502, status=502, headers=self._headers(), content_type="text/html")
 
-    def _say(self, body: dict[str, Any]) -> Said | None:
-        message = body["messages"][-1]["content"]
-        seed = int(body.get("seed") or 0)
-        rng = random.Random(f"{seed}:{message}")
-        if self._recorded is not None:
-            content = self._recorded.find(message, seed=seed)
-            return None if content is None else _cut(Said("", content, "stop"), rng, self.settings)
-        worked = work(message, rng, rng.random() < self.settings.wrong)
-        return None if worked is None else _cut(Said(worked.thought, worked.reply, "stop"), rng, self.settings)
+    async def _answer(self, request: web.Request, asked: Asked, kind: str | None) -> web.StreamResponse:
+        try:
+            said = self._answers.say(asked)
+        except BadRequest as error:
+            await self._wait(asked)
+            return self._error(400, str(error))
+        wait = self._limits.admit(self._counted(asked, said), time.monotonic())
+        if wait:
+            return self._error(429, "rate limit", {"Retry-After": retry_after(wait)})
+        await self._wait(asked)
+        if asked.stream:
+            return await self._stream(request, asked, said, kind)
+        body, made = odd.body(asked, said, self.settings, kind)
+        self._bill(asked, made)
+        self._count(200, None if kind == "dropped" else kind)
+        return web.Response(body=body, headers=self._headers(), content_type="application/json")
 
-    async def _stream(
-        self, request: web.Request, body: dict[str, Any], said: Said, *, dropped: bool
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for number, event in enumerate(_events(body, said, self.settings.chunk_chars)):
-            if dropped and number == 1:
-                self._statuses["dropped"] += 1
-                if request.transport is not None:
-                    request.transport.close()
-                return response
-            await response.write(b"data: " + orjson.dumps(event) + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
-        self._statuses["200"] += 1
+    async def _stream(self, request: web.Request, asked: Asked, said: Said, kind: str | None) -> web.StreamResponse:
+        frames, made = odd.stream(asked, said, self.settings, kind)
+        # Before a byte is sent: an API has made the answer by then, whether anyone is left to read it or not.
+        self._bill(asked, made)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **self._headers()})
+        try:
+            await response.prepare(request)
+            for frame in frames:
+                await response.write(frame)
+        except ConnectionResetError:
+            self.counts.statuses["gone"] += 1
+            return response
+        if kind == "dropped":
+            self.counts.statuses["dropped"] += 1
+            if request.transport is not None:
+                request.transport.close()
+        else:
+            self._count(200, kind)
         return response
 
+    async def _wait(self, asked: Asked) -> None:
+        await asyncio.sleep(latency(self.settings, asked.message, asked.seed))
+
+    def _counted(self, asked: Asked, said: Said) -> int:
+        by_request = self.settings.tokens_counted == "asked" and asked.max_tokens is not None
+        return asked.prompt_tokens + (asked.max_tokens or 0 if by_request else said.completion_tokens)
+
+    def _bill(self, asked: Asked, made: int) -> None:
+        self.counts.bill(asked.digest, prompt_tokens=asked.prompt_tokens, completion_tokens=made)
+
+    def _count(self, status: int, kind: str | None) -> None:
+        self.counts.statuses[str(status)] += 1
+        if kind is not None:
+            self.counts.odd[kind] += 1
+
+    def _headers(self) -> dict[str, str]:
+        return self._limits.headers(time.monotonic()) if self.settings.rate_headers else {}
+
     def _error(self, status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-        self._statuses[str(status)] += 1
-        return _json({"error": {"message": message}}, status=status, headers=headers)
+        self._count(status, None)
+        return web.Response(
+            body=orjson.dumps({"error": {"message": message}}),
+            status=status,
+            headers=self._headers() | (headers or {}),
+            content_type="application/json",
+        )
 
 
 async def serve(settings: StandinSettings, *, host: str, port: int) -> None:
     """Serve until standard input ends; prints the address when it is ready."""
-    runner = web.AppRunner(Standin(settings).app(), access_log=None)
+    # Requests that are still open are no reason to stay: nobody is left to pay for their answers.
+    runner = web.AppRunner(Standin(settings).app(), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=4096)
-    await site.start()
-    bound = runner.addresses[0]
-    print(f"http://{host}:{bound[1]}/v1", flush=True)
+    await _listen(runner, host, port)
+    print(f"http://{host}:{runner.addresses[0][1]}/v1", flush=True)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     threading.Thread(target=_wait_for_end, args=(loop, ended), daemon=True).start()
     await ended.wait()
     await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    until = time.monotonic() + _TAKEN_S
+    while True:
+        site = web.TCPSite(runner, host, port, backlog=4096, reuse_address=True)
+        try:
+            return await site.start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+        await site.stop()
+        await asyncio.sleep(0.05)
 
 
 def main() -> None:
@@ -143,48 +212,6 @@ def main() -> None:
 def _wait_for_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     sys.stdin.buffer.read()
     loop.call_soon_threadsafe(ended.set)
-
-
-def _cut(said: Said, rng: random.Random, settings: StandinSettings) -> Said:
-    if rng.random() >= settings.share_truncated:
-        return said
-    if said.reasoning:
-        return Said(said.reasoning[: len(said.reasoning) // 2], "", "length")
-    return Said("", said.content[: len(said.content) // 2], "length")
-
-
-def _events(body: dict[str, Any], said: Said, size: int) -> list[dict[str, Any]]:
-    texts = [("reasoning_content", said.reasoning), ("content", said.content)]
-    deltas = [{name: text[at : at + size]} for name, text in texts for at in range(0, len(text), size)]
-    events = [_chunk(body, [{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
-    events.append(_chunk(body, [{"index": 0, "delta": {}, "finish_reason": said.finish_reason}]))
-    return [*events, _chunk(body, []) | {"usage": _usage(body, said)}]
-
-
-def _chunk(body: dict[str, Any], choices: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"object": "chat.completion.chunk", "model": body.get("model"), "choices": choices}
-
-
-def _whole(body: dict[str, Any], said: Said) -> dict[str, Any]:
-    message = {"role": "assistant", "content": said.content, "reasoning_content": said.reasoning or None}
-    choice = {"index": 0, "message": message, "finish_reason": said.finish_reason}
-    return {"object": "chat.completion", "model": body.get("model"), "choices": [choice], "usage": _usage(body, said)}
-
-
-def _usage(body: dict[str, Any], said: Said) -> dict[str, Any]:
-    # A stand-in has no tokenizer: four characters a token is what its bill says.
-    prompt, thought, reply = (
-        -(-len(text) // 4) for text in (str(body["messages"][-1]["content"]), said.reasoning, said.content)
-    )
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": thought + reply,
-        "completion_tokens_details": {"reasoning_tokens": thought},
-    }
-
-
-def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, headers=headers, content_type="application/json")
 
 
 if __name__ == "__main__":
