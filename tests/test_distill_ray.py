@@ -59,7 +59,7 @@ def without_ray(path: Path, folder: Path, base_url: str) -> list[tuple[object, .
     ledger = Ledger(Store(str(folder / "plain")), "plain")
 
     async def ask() -> None:
-        async with alone(wanted.teacher) as teacher:
+        async with alone(wanted.teacher, base_url) as teacher:
             every = [call for those in calls.values() for call in those]
             slots = asyncio.Semaphore(8)
             left = await buy(
