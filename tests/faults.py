@@ -25,15 +25,15 @@ from tiny import start
 
 CALLERS, IN_FLIGHT = 2, 8
 AWAY_S = 20.0
-_WORKERS = 3
+_WORKERS, _WORKER = 2, {"num_cpus": 2}
 _ACTORS = {
     "caller": "MapWorker(MapBatches(Generate))",
     "verifier": "MapWorker(MapBatches(Collect))",
     "keeper": "Keeper",
 }
-_WEIGHTS = {"caller": 4, "keeper": 3, "node": 2, "driver": 2, "verifier": 2}
+_WEIGHTS = {"caller": 4, "keeper": 3, "verifier": 3, "node": 1, "driver": 1}
 _BURST, _BURST_S = 0.3, 3.0
-_TARGET_S, _ROUND_S = 30.0, 300.0
+_PATIENCE_S = 300.0
 # Ray's own 3 s, 10 s and 5 are for networks; here a node that does not answer is dead.
 _HEALTH = {"health_check_period_ms": 500, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 3}
 _GONE = "can't be reached"
@@ -89,6 +89,7 @@ class Faults:
         self._driver: subprocess.Popen[str] | None = None
         self._overrides: tuple[str, ...] = ()
         self._back_at = 0.0
+        self._ended: set[str] = set()
         self.tally = Tally()
 
     def distil(self, folder: Path, kills: list[Kill], *overrides: str) -> "subprocess.CompletedProcess[str]":
@@ -97,13 +98,13 @@ class Faults:
         self._overrides = (f"storage={folder / 'runs'}", f"cluster.address={self.cluster.address}", *overrides)
         self._drive()
         for kill in kills:
-            if not self._until(lambda kill=kill: self.teacher.billed["requests"] >= kill.after, _ROUND_S):
+            if not self._until(lambda kill=kill: self.teacher.billed["requests"] >= kill.after):
                 break
             until = time.monotonic() + kill.delay_s
-            self._until(lambda until=until: time.monotonic() >= until, _ROUND_S)
+            self._until(lambda until=until: time.monotonic() >= until)
             if not self._hit(kill, folder):
                 break
-        self._until(lambda: False, _ROUND_S)
+        self._until(lambda: False)
         assert self._driver is not None
         out, err = self._driver.communicate()
         return subprocess.CompletedProcess(self._driver.args, self._driver.returncode, out, err)
@@ -116,9 +117,9 @@ class Faults:
         if self.teacher.serves:
             self.teacher.kill()
 
-    def _until(self, there: Callable[[], bool], most_s: float) -> bool:
+    def _until(self, there: Callable[[], bool]) -> bool:
         """Wait; False once the driver has ended. A teacher that is due comes back, a driver that missed it too."""
-        give_up = time.monotonic() + most_s
+        give_up = time.monotonic() + _PATIENCE_S
         while not there():
             assert time.monotonic() < give_up, f"nothing goes on after {dict(self.tally.hits)}"
             if not self.teacher.serves and time.monotonic() >= self._back_at:
@@ -126,7 +127,7 @@ class Faults:
             assert self._driver is not None
             if self._driver.poll() is not None and not self._missed():
                 return False
-            time.sleep(0.02)
+            time.sleep(0.05)
         return True
 
     def _missed(self) -> bool:
@@ -161,10 +162,14 @@ class Faults:
             found.extend([] if open_calls is None else [open_calls])
             return bool(found)
 
-        if not self._until(tried, _TARGET_S):
+        if not self._until(tried):
             return False
         self.tally.hits[kill.kind] += 1
         self.tally.in_flight += found[0]
+        print(
+            f"{time.strftime('%X')} {kill.kind:8} at {self.teacher.billed['requests']} billed, open {found[0]}",
+            flush=True,
+        )
         return True
 
     def _kill_driver(self) -> int | None:
@@ -172,6 +177,7 @@ class Faults:
         if self._driver.poll() is not None:
             return None
         callers = len(self._actors("caller"))
+        self._ended |= {actor["JobID"] for actor in self.cluster.global_state.actor_table(None).values()}
         self._driver.kill()
         self._driver.communicate()
         self._drive()
@@ -185,7 +191,7 @@ class Faults:
         node = self._rng.choice(sorted(nodes, key=lambda node: node.node_id))
         callers = [actor for actor in self._actors("caller") if actor["Address"]["NodeID"] == node.node_id]
         self.cluster.remove_node(node, allow_graceful=False)
-        self.cluster.add_node(num_cpus=1)
+        self.cluster.add_node(**_WORKER)
         return len(callers) * IN_FLIGHT
 
     def _kill_teacher(self) -> int | None:
@@ -196,9 +202,9 @@ class Faults:
 
     def _kill_actor(self, kind: str, folder: Path) -> int | None:
         if kind == "verifier":
-            # A shard's traces have just been written: its ledger is being merged now.
+            # Shards end in bunches: as one is finished, the next is likely being verified, merged or written.
             before = _finished(folder)
-            if not self._until(lambda: _finished(folder) > before, _ROUND_S):
+            if not self._until(lambda: _finished(folder) > before):
                 return None
         for actor in self._actors(kind):
             with contextlib.suppress(ProcessLookupError):
@@ -207,8 +213,8 @@ class Faults:
         return None
 
     def _actors(self, kind: str) -> list[dict[str, Any]]:
-        """The living actors of a kind, in a random order."""
-        alive = actors(self.cluster, kind)
+        """The living actors of a kind, in a random order, without those of a driver that was killed."""
+        alive = [actor for actor in actors(self.cluster, kind) if actor["JobID"] not in self._ended]
         self._rng.shuffle(alive)
         return alive
 
@@ -224,7 +230,7 @@ def cluster() -> Iterator[Cluster]:
         made = Cluster(initialize_head=True, head_node_args=head)
         try:
             for _ in range(_WORKERS):
-                made.add_node(num_cpus=1)
+                made.add_node(**_WORKER)
             yield made
         finally:
             made.shutdown()
