@@ -39,6 +39,7 @@ class Keeper:
             grants_from=now + _GRACE_S if restarted else now,
         )
 
+    @ray.method(max_task_retries=-1)
     def ready(self) -> bool:
         """Returns once it has read what was spent before; what it raises says why it can't."""
         return True
@@ -51,6 +52,7 @@ class Keeper:
             self._store.write_json(OPEN, money.open_charges())
         return granted
 
+    @ray.method(max_task_retries=-1)
     def settle(self) -> None:
         """Close the books of all callers that have nothing open."""
         money = self._limits.money

@@ -1,4 +1,4 @@
-"""One Ray for the tests whose commands need no Ray of their own: each start of one costs several seconds."""
+"""What the tests take from the command line, and one Ray for those whose commands need none of their own."""
 
 import os
 import socket
@@ -10,6 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The size of the fault suite: `make faults N=300 SEED=1` sets both."""
+    parser.addoption("--kills", type=int, default=30, help="how many kills the fault suite makes")
+    parser.addoption("--seed", type=int, default=1, help="the seed that its kills are drawn from")
 
 
 @pytest.fixture(scope="session")
