@@ -10,6 +10,7 @@ from cluster.limits import RayOffice
 from cluster.progress import Meter
 from cluster.session import secret
 from pipeline.batch_teacher import BatchTeacher
+from pipeline.collector import look_seldom
 from pipeline.endpoints import TeacherSettings
 from pipeline.errors import Stop
 from pipeline.generate import buy
@@ -35,6 +36,7 @@ class Generate:
         self._engine: Teacher | BatchTeacher | Engine | None = None
         self._opening = asyncio.Lock()
         self._stop = ""
+        look_seldom()
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """One part in, the same part out."""

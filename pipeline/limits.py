@@ -20,6 +20,7 @@ _REQUEST_BURST_S = 1.0
 _TOKEN_BURST_S = 3.0
 _DECREASE, _LIMITED_SHARE, _INCREASE_SHARE = 0.7, 0.1, 0.05
 _JUDGED = 20
+_FEW = 8
 _HOLD_S = (0.25, 30.0)
 _BENCH_AFTER, _BENCH_S = 5, (0.5, 15.0)
 _SILENT_S = 15.0
@@ -150,6 +151,8 @@ class Gate:
         self._tokens = _bucket(settings.tokens_per_minute, _TOKEN_BURST_S, now, full, least=1.0)
         self._held_until = now
         self._turned_away = 0
+        # Of the late requests, by decaying weight; it starts where the first 429 holds everyone.
+        self._limited_share = _LIMITED_SHARE
         self._failures = 0
         self._benched = 0
 
@@ -189,11 +192,16 @@ class Gate:
             self._failures += 1
         elif outcome.kind == "unusable":
             self.unusable = outcome.why
-        self.window.note(limited=outcome.kind == "limited", open_now=open_now)
+        limited = outcome.kind == "limited"
+        self._limited_share += (limited - self._limited_share) / max(_FEW, self.window.limit)
+        self.window.note(limited=limited, open_now=open_now)
         self._hold(outcome, now)
         self._correct(outcome)
 
     def _hold(self, outcome: Outcome, now: float) -> None:
+        if outcome.kind == "limited" and outcome.wait_s is None and self._limited_share <= _LIMITED_SHARE:
+            # A few of many, and no word of how long: who was turned away waits alone.
+            return
         wait = outcome.wait_s
         if wait is None and outcome.kind == "limited":
             if now >= self._held_until:

@@ -28,6 +28,7 @@ from pipeline.errors import BadRecipe, Stop
 
 _BLOCK_BYTES = 1 << 22
 _PASSWORD = re.compile(r"://[^/?@]*:[^/?@]*@|[?&][^=&]*(?:secret|password|token)[^=&]*=", re.IGNORECASE)
+_SMALL_BYTES = 1 << 18
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk: free some and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and run the same command again",
@@ -116,9 +117,12 @@ class Store:
             return bytes(stream.read()).decode()
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write a Parquet file (zstd), whole or not at all."""
+        """Write a Parquet file (zstd; a small one in what is quick to set up), whole or not at all."""
         with self._whole(name) as sink:
-            pq.write_table(table, sink, compression="zstd")
+            if table.nbytes < _SMALL_BYTES:
+                pq.write_table(table, sink, compression="lz4", use_dictionary=False, write_statistics=False)
+            else:
+                pq.write_table(table, sink, compression="zstd")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, indented, whole or not at all."""

@@ -24,7 +24,7 @@ from pipeline.limits import Gate, Limits, Outcome, Want
 from pipeline.prompts import join_rest, split
 from pipeline.sse import Reply
 
-_BACKOFF_S = (0.5, 60.0)
+_BACKOFF_S = (0.2, 60.0)
 _HOPELESS = 10
 _FINISHED = {"stop": "stop", "length": "length", "eos": "stop", "end_turn": "stop", "max_tokens": "length"}
 _ABOUT_CONTENT = ("content", "safety", "policy", "context length", "context_length", "maximum context", "too long")
@@ -75,9 +75,12 @@ class Teacher:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.settings.connect_timeout_s, sock_read=self.settings.idle_timeout_s
         )
-        # One megabyte between socket and parser: a fast endpoint is read in large pieces.
+        # What may lie between socket and parser: 32 KiB reads as fast as a megabyte, and many replies come at once.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=timeout, read_bufsize=2**20
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=timeout,
+            read_bufsize=2**15,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -225,8 +228,8 @@ class _Tries:
         said = again.room.wait_s or 0.0
         if self.errors >= self.settings.max_attempts or now + said - self._trouble_since > self.settings.patience_s:
             return None
-        # A limit, and whatever names a time, holds everyone: the lease waits for it.
-        return 0.0 if again.limited or again.room.wait_s is not None else _backoff(max(1, self.errors))
+        # Where many are turned away, the limits hold everyone for as long.
+        return _backoff(max(1, self.errors)) if again.room.wait_s is None else again.room.wait_s
 
     def unfinished(self, why: str, *, stop: Stop | None = None) -> Unfinished | Stop:
         """No answer for now; a Stop that cost nothing needs no line in the ledger."""
