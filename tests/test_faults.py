@@ -27,9 +27,9 @@ from pipeline.standin.settings import StandinSettings
 
 pytestmark = pytest.mark.ray
 
-_PROBLEMS, _DRAWS, _MAX_TOKENS = 200, 2, 64
+_PROBLEMS, _DRAWS, _MAX_TOKENS = 300, 2, 64
 _CALLS = _PROBLEMS * _DRAWS
-_ROUND = 10
+_ROUND = 30
 _USD_PER_TOKEN = 1e-6
 
 
@@ -64,7 +64,7 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
     path = recipe(
         folder,
         problems,
-        shards=12,
+        shards=24,
         teacher={
             "model": "recorded",
             "base_url": teacher.base_url,
@@ -107,7 +107,7 @@ def test_kills_lose_only_the_calls_in_flight_and_change_no_trace(
     rounds = 0
     while hits.total() < request.config.getoption("--kills"):
         folder = _copy(wanted, tmp_path / f"round{rounds}")
-        kills = kills_of(rng, _ROUND, calls=_CALLS, outage=rounds % 2 == 0)
+        kills = kills_of(rng, min(_ROUND, request.config.getoption("--kills") - hits.total()), calls=_CALLS)
         started = time.monotonic()
         _check_round(faults, wanted, folder, kills)
         hits += faults.tally.hits
@@ -183,8 +183,8 @@ def test_a_budget_holds_through_kills_and_more_of_it_finishes_the_run(
     assert _usd(faults.teacher.billed) <= _books(folder) <= budget, said
     # Only the calls that were open when the driver was killed, and the one too many, are not bought from it.
     assert _usd(faults.teacher.billed) >= budget - (4 + 2) * wanted.worst_usd, said
-    enough = wanted.cost_usd + (2 * 4 + 2) * wanted.worst_usd
-    ended = faults.distil(folder, [], *few, f"budget_usd={enough!r}")
+    enough = wanted.cost_usd + (4 + CALLERS * IN_FLIGHT) * wanted.worst_usd
+    ended = faults.distil(folder, [], f"budget_usd={enough!r}")
     assert ended.returncode == 0, ended.stderr
     assert content(folder) == wanted.traces
     assert _usd(faults.teacher.billed) <= _books(folder) <= enough
