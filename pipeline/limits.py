@@ -207,8 +207,8 @@ class Gate:
             if now >= self._held_until:
                 self._turned_away += 1
             wait = _grown(_HOLD_S, self._turned_away)
-        if wait is None and self._failures == _BENCH_AFTER:
-            wait = _grown(_BENCH_S, 0)
+        if wait is None and outcome.kind == "failed" and (self._failures == _BENCH_AFTER or self._benched):
+            wait = _grown(_BENCH_S, self._benched)
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
 

@@ -62,7 +62,7 @@ def test_a_call_larger_than_the_burst_goes_alone_and_is_paid_for_afterwards() ->
     only = gate(tokens_per_minute=60, full=True)
     large = Want(tokens=60, usd=0)
     assert only.wait(large, open_now=0, now=0) == 0
-    only.take(large)
+    only.take(large, 0)
     assert 50 < only.wait(large, open_now=0, now=0.0) <= 60
     assert only.wait(large, open_now=0, now=61.0) == 0
 
@@ -109,7 +109,7 @@ def test_what_the_endpoint_counts_wins_where_it_is_less() -> None:
     only.note(Outcome(0, "answered", remaining_requests=0), open_now=0, now=0.0)
     assert only.wait(WANT, open_now=0, now=0.0) == pytest.approx(0.01)
     plenty = gate(requests_per_minute=60)
-    plenty.take(WANT)
+    plenty.take(WANT, 0)
     plenty.note(Outcome(0, "answered", remaining_requests=1e9), open_now=0, now=0.0)
     assert plenty.wait(WANT, open_now=0, now=0.0) == pytest.approx(1.0)
     tokens = gate(tokens_per_minute=6000)
