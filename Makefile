@@ -14,7 +14,10 @@ ifeq ($(EXTRA),cpu)
 UV_FLAGS = --overrides overrides-cpu.txt $(if $(TORCH_WHEEL),,--torch-backend cpu)
 endif
 
-.PHONY: demo test bench setup check pins clean
+N ?= 30
+SEED ?= 1
+
+.PHONY: demo test faults bench setup check pins clean
 
 demo: setup
 	@$(BIN)/python -m jobs.run $(RECIPE)
@@ -26,6 +29,9 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
+
+faults: setup
+	@$(BIN)/python -m pytest tests/test_faults.py -k kills_lose_only --kills $(N) --seed $(SEED) --timeout 0 -s
 
 bench: setup
 	@$(BIN)/python -m jobs.bench

@@ -54,9 +54,10 @@ class Collect:
         return counts
 
     def _finish(self, name: str, traces: list[Trace], ledger: Ledger) -> None:
-        self._store.write_table(name, to_table(traces, Trace))
-        self._store.delete(_beside(name))
+        # The traces come last: once they are there nobody looks at this shard again, so nothing may be left to do.
         ledger.merge()
+        self._store.delete(_beside(name))
+        self._store.write_table(name, to_table(traces, Trace))
         self._meter.add(parts=1)
 
     def _traces(self, problems: str, entries: dict[str, Entry]) -> Iterator[Trace | None]:

@@ -118,6 +118,6 @@ class Generate:
 def slots_of(engine: TeacherAt | ModelAt) -> int:
     """Calls that one actor holds at once; calls in a batch wait for hours and cost it nothing."""
     settings = engine.settings
-    if isinstance(settings, TeacherSettings) and settings.batch is not None:
-        return _BATCHES_AT_ONCE * settings.batch.calls
-    return settings.in_flight
+    if isinstance(settings, TeacherSettings):
+        return settings.in_flight if settings.batch is None else _BATCHES_AT_ONCE * settings.batch.calls
+    return settings.slots

@@ -15,12 +15,11 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from cluster.asks import TeacherAt
 from pipeline.errors import Stop
-from pipeline.ledger import FOLDER, spent
+from pipeline.ledger import OPEN, spent
 from pipeline.limits import Asking, Gate, Granted, Limits, LimitSettings
 from pipeline.money import Money
 from pipeline.store import Store
 
-_OPEN = f"{FOLDER}/open.json"
 _GRACE_S = 3.0
 _AGAIN_S, _GONE_S = 0.5, 600.0
 
@@ -40,6 +39,7 @@ class Keeper:
             grants_from=now + _GRACE_S if restarted else now,
         )
 
+    @ray.method(max_task_retries=-1)
     def ready(self) -> bool:
         """Returns once it has read what was spent before; what it raises says why it can't."""
         return True
@@ -49,15 +49,16 @@ class Keeper:
         granted = self._limits.exchange(asking, time.monotonic())
         money = self._limits.money
         if money is not None and money.unsaved:
-            self._store.write_json(_OPEN, money.open_charges())
+            self._store.write_json(OPEN, money.open_charges())
         return granted
 
+    @ray.method(max_task_retries=-1)
     def settle(self) -> None:
         """Close the books of all callers that have nothing open."""
         money = self._limits.money
         if money is not None:
             money.close_idle()
-            self._store.write_json(_OPEN, money.open_charges())
+            self._store.write_json(OPEN, money.open_charges())
 
 
 class RayOffice:
@@ -109,5 +110,5 @@ def _gate(teacher: TeacherAt, at: int, *, now: float, full: bool) -> Gate:
 
 
 def _money(store: Store, budget_usd: float) -> Money:
-    left_open = store.read_json(_OPEN) if store.exists(_OPEN) else {}
+    left_open = store.read_json(OPEN) if store.exists(OPEN) else {}
     return Money(budget_usd, bought=spent(store).by_caller, left_open=left_open)

@@ -20,6 +20,7 @@ from cluster.collect import Collect
 from cluster.engine import actor_options
 from cluster.generate import Generate, slots_of
 from cluster.limits import keeper_of
+from cluster.placement import groups_freed
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
 from pipeline.settings import Settings
@@ -60,7 +61,7 @@ def stream(
     """
     rows = ray.data.from_items([_row(part) for part in parts], override_num_blocks=len(parts))
     problems = _problems_each(parts, store)
-    with _keeper(asks, store, name=name) as keeper:
+    with _keeper(asks, store, name=name) as keeper, groups_freed():
         for ask in asks:
             made = (store, ask, invocation, board, keeper)
             rows = _generate(rows, ask, made, settings=settings, calls=problems * ask.generation.draws)

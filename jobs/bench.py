@@ -5,6 +5,7 @@ http     slow calls against what their latencies allow and ray.data.llm, quick o
 stream   events/s of long streamed replies against the openai package's, and memory while they come
 errors   slow calls through 429s and 500s against what the latency allows, and two callers under one rate limit
 verify   verdicts/s on short math replies against math-verify called directly
+engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
 pack     padding left by best-fit packing against first-come packing of the same lengths
 scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named
 """
@@ -19,6 +20,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from jobs.benches.engine import engine
 from jobs.benches.errors import errors
 from jobs.benches.http import http
 from jobs.benches.pack import pack
@@ -36,6 +38,7 @@ BENCHES: dict[str, Bench] = {
     "stream": stream,
     "errors": errors,
     "verify": verify,
+    "engine": engine,
     "pack": pack,
 }
 LONG: dict[str, Bench] = {"scale": scale}

@@ -45,8 +45,8 @@ class Room:
 
 
 class Again(Exception):
-    """The same request may succeed later. `sent`: an answer had begun, so it may be billed; `garbled`: it ended, and
-    can't be read."""
+    """The same request may succeed later. `sent`: it had gone out when the connection broke, so an answer may have been
+    made and billed, even one of which nothing came; `garbled`: it ended, and can't be read."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ async def ask(
     except ValueError as error:
         raise Again(place.safe(f"{type(error).__name__}: {error}"), sent=began, garbled=began) from None
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise Again(place.safe(f"{type(error).__name__}: {error}"), sent=began, unreachable=not began) from None
+        raise Again(place.safe(f"{type(error).__name__}: {error}"), sent=True, unreachable=not began) from None
 
 
 async def failure(response: aiohttp.ClientResponse, place: Place) -> Exception:

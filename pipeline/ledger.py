@@ -11,7 +11,7 @@ import contextlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,12 @@ from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
 FOLDER = "ledger"
+OPEN = f"{FOLDER}/open.json"
+"""The charges, USD, of callers that have not closed: the keeper of the limits writes it."""
 _COMMIT_S, _REST = (0.03, 0.2), 5
 _FULL = 64
 _COSTS = b"longthought.cost_usd_by_caller"
+_REPLACES = b"longthought.replaces"
 _COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")
 
 
@@ -134,24 +137,24 @@ class Ledger:
         await done
 
     def merge(self) -> None:
-        """Turn the shard's many small files into one; killed half way, nothing is lost and a reader sees no double."""
+        """Turn the shard's many small files into one; killed half way, nothing is lost or counted twice."""
         names = self.store.names(self.folder, ".parquet")
         if len(names) < 2:
             return
-        tables, merged = [], []
-        for name, table in self._tables(names):
-            tables.append(table)
-            merged.append(name)
-        if len(merged) < 2:
-            return
-        self._write(_without_doubles(pa.concat_tables(tables, promote_options="default")))
-        for name in merged:
+        tables = self._tables(names)
+        merged = set(names) - set(self.torn)
+        if len(tables) > 1:
+            every = pa.concat_tables(tables.values(), promote_options="default")
+            self._write(_without_doubles(every), replaces=sorted(merged))
+        else:
+            merged -= set(tables)
+        for name in sorted(merged):
             self.store.delete(f"{self.folder}/{name}")
 
     def _read(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         self.failed = []
-        for _, table in self._tables(self.store.names(self.folder, ".parquet")):
+        for table in self._tables(self.store.names(self.folder, ".parquet")).values():
             for entry in from_table(table, Entry):
                 held = entries.get(entry.key)
                 if not entry.final:
@@ -160,13 +163,17 @@ class Ledger:
                     entries[entry.key] = entry
         return entries
 
-    def _tables(self, names: list[str]) -> Iterator[tuple[str, pa.Table]]:
+    def _tables(self, names: list[str]) -> dict[str, pa.Table]:
+        """What the files hold by name, without those that a merge replaced and did not live to delete."""
         self.torn = []
+        tables: dict[str, pa.Table] = {}
         for name in names:
             try:
-                yield name, self.store.read_table(f"{self.folder}/{name}")
+                tables[name] = self.store.read_table(f"{self.folder}/{name}")
             except pa.ArrowInvalid:
                 self.torn.append(name)
+        replaced = {old for table in tables.values() for old in _replaced(table.schema.metadata or {})}
+        return {name: table for name, table in tables.items() if name not in replaced}
 
     async def _write_waiting(self) -> None:
         while self._waiting:
@@ -187,32 +194,37 @@ class Ledger:
                     rest = min(high, max(low, _REST * (time.monotonic() - started)))
                     await asyncio.wait_for(self._full.wait(), rest)
 
-    def _write(self, table: pa.Table) -> None:
+    def _write(self, table: pa.Table, *, replaces: list[str] | None = None) -> None:
         name = f"{self.folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
-        self.store.write_table(name, table.replace_schema_metadata({_COSTS: orjson.dumps(_costs(table))}))
+        metadata = {_COSTS: orjson.dumps(_costs(table)), _REPLACES: orjson.dumps(replaces or [])}
+        self.store.write_table(name, table.replace_schema_metadata(metadata))
 
 
 def spent(store: Store, *, folder: str = FOLDER) -> Spent:
     """What the whole ledger has cost, from the files' footers alone: start-up does not grow with the answers."""
-    by_caller: Counter[str] = Counter()
-    torn = []
+    costs: dict[str, dict[str, float]] = {}
+    replaced, torn = set(), []
     for name in store.names_below(folder, ".parquet"):
         try:
-            by_caller.update(_footer(store, name))
+            metadata = store.read_metadata(name)
+            costs[name] = orjson.loads(metadata[_COSTS]) if _COSTS in metadata else _costs(store.read_table(name))
         except FileNotFoundError:
             # Merged into another file since it was listed, perhaps one that was not: count again.
             return spent(store, folder=folder)
         except pa.ArrowInvalid:
             torn.append(name)
+        else:
+            replaced |= {f"{name.rpartition('/')[0]}/{old}" for old in _replaced(metadata)}
+    by_caller: Counter[str] = Counter()
+    for name in costs.keys() - replaced:
+        by_caller.update(costs[name])
     return Spent(dict(by_caller), torn)
 
 
-def _footer(store: Store, name: str) -> dict[str, float]:
-    metadata = store.read_metadata(name)
-    if _COSTS not in metadata:
-        return _costs(store.read_table(name))
-    costs: dict[str, float] = orjson.loads(metadata[_COSTS])
-    return costs
+def _replaced(metadata: Mapping[bytes, bytes]) -> list[str]:
+    """The files that a merged file stands for; they may still be there when the merge was killed."""
+    names: list[str] = orjson.loads(metadata.get(_REPLACES, b"[]"))
+    return names
 
 
 def _costs(table: pa.Table) -> dict[str, float]:
@@ -226,7 +238,7 @@ def _costs(table: pa.Table) -> dict[str, float]:
 
 
 def _without_doubles(table: pa.Table) -> pa.Table:
-    """A merge that was killed before it deleted left lines twice; equal ones are kept once, as each is one bill."""
+    """Two merges at once leave lines twice; equal ones are kept once, as each is one bill."""
     if table.num_rows == len(set(table["key"].to_pylist())):
         return table
     seen: set[tuple[Any, ...]] = set()

@@ -6,6 +6,7 @@ says is absolute ("I have 12 open"), never a change, so a keeper that was lost l
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,8 +17,9 @@ from pipeline.money import Money
 from pipeline.settings import Settings
 
 _REQUEST_BURST_S = 1.0
-_TOKEN_BURST_S = 10.0
+_TOKEN_BURST_S = 3.0
 _DECREASE, _LIMITED_SHARE, _INCREASE_SHARE = 0.7, 0.1, 0.05
+_JUDGED = 20
 _FEW = 8
 _HOLD_S = (0.25, 30.0)
 _BENCH_AFTER, _BENCH_S = 5, (0.5, 15.0)
@@ -112,6 +114,7 @@ class Window:
     _seen: int = 0
     _limited: int = 0
     _stale: int = 0
+    _peak: int = 0
 
     def __post_init__(self) -> None:
         self.limit = float(self.most)
@@ -124,12 +127,17 @@ class Window:
             return
         self._seen += 1
         self._limited += limited
-        if self._limited > max(1.0, _LIMITED_SHARE * self.limit):
-            self.limit = max(1.0, min(self.limit * _DECREASE, open_now))
-            self._seen, self._limited, self._stale = 0, 0, open_now
-        elif self._seen >= self.limit:
+        self._peak = max(self._peak, open_now + 1)
+        # A share is judged over some number of outcomes, or one 429 by chance would shrink a small window.
+        judged = max(self.limit, _JUDGED)
+        if self._limited > _LIMITED_SHARE * judged:
+            # From the most that were really open: a window that was never full must shrink to where it binds.
+            self.limit = max(1.0, min(self.limit, self._peak) * _DECREASE)
+            self._seen = self._limited = self._peak = 0
+            self._stale = open_now
+        elif self._seen >= (judged if self._limited else self.limit):
             self.limit = min(self.most, self.limit + max(1.0, self.most * _INCREASE_SHARE))
-            self._seen = self._limited = 0
+            self._seen = self._limited = self._peak = 0
 
 
 class Gate:
@@ -191,16 +199,16 @@ class Gate:
         self._correct(outcome)
 
     def _hold(self, outcome: Outcome, now: float) -> None:
-        if outcome.kind == "limited" and self._limited_share <= _LIMITED_SHARE:
-            # A few of many, by chance: who was turned away waits alone.
+        if outcome.kind == "limited" and outcome.wait_s is None and self._limited_share <= _LIMITED_SHARE:
+            # A few of many, and no word of how long: who was turned away waits alone.
             return
         wait = outcome.wait_s
         if wait is None and outcome.kind == "limited":
             if now >= self._held_until:
                 self._turned_away += 1
             wait = _grown(_HOLD_S, self._turned_away)
-        if wait is None and self._failures == _BENCH_AFTER:
-            wait = _grown(_BENCH_S, 0)
+        if wait is None and outcome.kind == "failed" and (self._failures == _BENCH_AFTER or self._benched):
+            wait = _grown(_BENCH_S, self._benched)
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
 
@@ -252,8 +260,12 @@ class Limits:
                     self.money.lose(caller)
         if self.money is not None:
             self.money.note(asking.caller, asking.settled_usd, asking.reserved_usd, closing=asking.closing)
+        ended = Counter(outcome.endpoint for outcome in asking.outcomes)
         for outcome in asking.outcomes:
-            self.gates[outcome.endpoint].note(outcome, open_now=self.open_at(outcome.endpoint), now=now)
+            # Those told of after this one were still open when it ended.
+            ended[outcome.endpoint] -= 1
+            open_now = self.open_at(outcome.endpoint) + ended[outcome.endpoint]
+            self.gates[outcome.endpoint].note(outcome, open_now=open_now, now=now)
         if all(gate.unusable for gate in self.gates):
             self.stop = self.stop or self.gates[0].unusable
 

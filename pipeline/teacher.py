@@ -21,7 +21,7 @@ from pipeline.generate import Answer, Unfinished
 from pipeline.leases import Lease, Leases, OwnOffice
 from pipeline.ledger import Call
 from pipeline.limits import Gate, Limits, Outcome, Want
-from pipeline.prompts import join_open, split
+from pipeline.prompts import join_rest, split
 from pipeline.sse import Reply
 
 _BACKOFF_S = (0.2, 60.0)
@@ -298,9 +298,10 @@ def answer_of(reply: Reply, call: Call, settings: TeacherSettings, *, worst: flo
 
 
 def _parts(reply: Reply, call: Call, *, truncated: bool) -> tuple[str, str]:
-    if orjson.loads(call.messages)[-1]["role"] == "assistant":
+    last = orjson.loads(call.messages)[-1]
+    if last["role"] == "assistant":
         # The rest of an answer: it is taken apart once it is joined to its start.
-        return "", join_open(thought=reply.reasoning, reply=reply.content)
+        return "", join_rest(last["content"], reasoning=reply.reasoning, content=reply.content)
     if reply.reasoning:
         return reply.reasoning.strip(), reply.content.strip()
     taken = split(reply.content, truncated=truncated)

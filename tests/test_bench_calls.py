@@ -17,10 +17,10 @@ from pipeline.truncated import Truncated
 WANT = Want(tokens=1.0, usd=0.0)
 
 
-def gate_after(*kinds: str, most: int = 64) -> Gate:
+def gate_after(*kinds: str, most: int = 64, wait_s: float | None = None) -> Gate:
     gate = Gate(LimitSettings(), most=most, weight=1.0, now=0.0, full=True)
     for kind in kinds:
-        gate.note(Outcome(0, kind, wait_s=5.0 if kind == "limited" else None), open_now=0, now=0.0)  # type: ignore[arg-type]
+        gate.note(Outcome(0, kind, wait_s=wait_s if kind == "limited" else None), open_now=0, now=0.0)  # type: ignore[arg-type]
     return gate
 
 
@@ -37,6 +37,8 @@ def test_one_429_in_twenty_holds_nobody_else_and_one_in_five_does() -> None:
     # By hand: the decayed share tends to 1/20 and 1/5, and more than 1/10 holds.
     assert not waits(gate_after(*(["answered"] * 19 + ["limited"]) * 20))
     assert waits(gate_after(*(["answered"] * 4 + ["limited"]) * 20))
+    # But a time that the endpoint names holds everyone, however few it names it to.
+    assert waits(gate_after(*(["answered"] * 19 + ["limited"]) * 20, wait_s=5.0))
 
 
 class Counting:

@@ -14,7 +14,7 @@ import pytest
 from rows import call, entry
 
 from pipeline.errors import Stop
-from pipeline.ledger import Ledger, call_key, canonical
+from pipeline.ledger import Ledger, call_key, canonical, spent
 from pipeline.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +85,7 @@ def test_merging_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_merge_that_dies_before_it_deletes_is_harmless(tmp_path: Path) -> None:
     for draw in range(6):
-        asyncio.run(ledger(tmp_path).add(entry(draw)))
+        asyncio.run(ledger(tmp_path).add(entry(draw, caller="a", outcome="failed" if draw == 4 else "answered")))
     before = ledger(tmp_path).read()
     folder = tmp_path / "ledger" / PART
     small = sorted(folder.iterdir())
@@ -95,9 +95,14 @@ def test_a_merge_that_dies_before_it_deletes_is_harmless(tmp_path: Path) -> None
     for path in small[2:]:
         shutil.copy(tmp_path / "copy" / path.name, path)
     assert len(list(folder.iterdir())) == 5
-    assert ledger(tmp_path).read() == before
+    once = ledger(tmp_path)
+    assert once.read() == before
+    assert [failed.draw for failed in once.failed] == [4]
+    assert spent(Store(str(tmp_path))).by_caller == pytest.approx({"a": 0.006})
     ledger(tmp_path).merge()
     assert ledger(tmp_path).read() == before
+    assert len(list(folder.iterdir())) == 1
+    assert spent(Store(str(tmp_path))).by_caller == pytest.approx({"a": 0.006})
 
 
 def test_a_reader_misses_nothing_while_another_merges(tmp_path: Path) -> None:

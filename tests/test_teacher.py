@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+from aiohttp import web
 from fake_api import FakeApi, body, error, raw, stream, whole
 from pydantic import ValidationError
 from rows import call
@@ -244,6 +245,22 @@ def test_a_stream_that_breaks_off_is_asked_again() -> None:
 
     for answer, api in zip(asyncio.run(each()), answers, strict=True):
         assert (answer.reply, answer.attempts, len(api.seen)) == ("\\boxed{2}", 2, 2)
+
+
+def test_a_connection_lost_before_the_answer_began_may_be_billed_and_a_refused_one_is_not() -> None:
+    async def vanish(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    prices = {"prompt_usd_per_mtok": 1.0, "completion_usd_per_mtok": 10.0}
+    answer, _ = ask(vanish, whole(), stream=False, **prices)
+    assert answer.attempts == 2
+    assert answer.cost_usd == pytest.approx((10 + 30 * 10) / 1e6)
+    # The most that one request can cost: max_tokens of the call, and no fewer prompt tokens than characters.
+    assert answer.unsure_usd >= (100 * 10 + len("What is 1 + 1?")) / 1e6
+    answer, _ = ask(error(503), whole(), stream=False, **prices)
+    assert answer.unsure_usd == 0
 
 
 def test_an_answer_of_an_odd_shape_is_an_unfinished_call_and_no_crash() -> None:
