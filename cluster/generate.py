@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from cluster.asks import Ask, TeacherAt, read_kept
+from cluster.asks import Ask, ModelAt, TeacherAt, read_kept
 from cluster.engine import Engine
 from cluster.limits import RayOffice
 from cluster.progress import Meter
 from cluster.session import secret
+from pipeline.batch_teacher import BatchTeacher
+from pipeline.collector import look_seldom
+from pipeline.endpoints import TeacherSettings
 from pipeline.errors import Stop
 from pipeline.generate import buy
 from pipeline.leases import Leases
@@ -16,6 +19,8 @@ from pipeline.ledger import Call, Entry, Ledger
 from pipeline.store import Store
 from pipeline.teacher import Teacher, places_of
 from pipeline.truncated import chain
+
+_BATCHES_AT_ONCE = 8
 
 
 class Generate:
@@ -27,9 +32,11 @@ class Generate:
         self._invocation = invocation
         self._keeper = keeper
         self._meter = Meter(board)
-        self._slots = asyncio.Semaphore(ask.engine.settings.in_flight)
-        self._engine: Teacher | Engine | None = None
+        self._slots = asyncio.Semaphore(slots_of(ask.engine))
+        self._engine: Teacher | BatchTeacher | Engine | None = None
+        self._opening = asyncio.Lock()
         self._stop = ""
+        look_seldom()
 
     async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """One part in, the same part out."""
@@ -57,6 +64,12 @@ class Generate:
         if isinstance(engine, Teacher):
             asked = engine.identity
             engine.proven |= any(e.engine == asked and e.outcome == "answered" for e in known.values())
+        bought = [call.key for call in missing]
+
+        def told(entry: Entry) -> None:
+            bought.append(entry.key)
+            self._told(entry)
+
         try:
             return await buy(
                 missing,
@@ -66,11 +79,10 @@ class Generate:
                 truncated=truncated,
                 slots=self._slots,
                 invocation=self._invocation,
-                told=self._told,
+                told=told,
             )
         finally:
-            if isinstance(engine, Teacher):
-                await engine.leases.flush()
+            await engine.bought(bought)
 
     def _wanted(self, problems: str, ledger: Ledger) -> tuple[list[Call], dict[str, Entry]]:
         kept = read_kept(self._store, problems)
@@ -84,14 +96,28 @@ class Generate:
             retried=entry.attempts - 1,
         )
 
-    async def _open(self) -> Teacher | Engine:
-        if self._engine is None:
-            at = self._ask.engine
-            if isinstance(at, TeacherAt):
-                keys = [secret(end.api_key_env, end.api_key_file) for end in at.endpoints]
-                leases = Leases(RayOffice(self._keeper), len(at.endpoints))
-                teacher = Teacher(at.settings, places_of(at.endpoints, at.settings, keys), leases)
-                self._engine = await teacher.__aenter__()
-            else:
-                self._engine = Engine(at.settings, model=at.model, identity=at.identity)
-        return self._engine
+    async def _open(self) -> Teacher | BatchTeacher | Engine:
+        # Several shards come at once, and there is one engine for all.
+        async with self._opening:
+            if self._engine is None:
+                at = self._ask.engine
+                if isinstance(at, TeacherAt):
+                    self._engine = await self._teacher(at).__aenter__()
+                else:
+                    self._engine = Engine(at.settings, model=at.model, identity=at.identity)
+            return self._engine
+
+    def _teacher(self, at: TeacherAt) -> Teacher | BatchTeacher:
+        keys = [secret(end.api_key_env, end.api_key_file) for end in at.endpoints]
+        places, office = places_of(at.endpoints, at.settings, keys), RayOffice(self._keeper)
+        if at.settings.batch is not None:
+            return BatchTeacher(at.settings, places[0], office, self._store, self._ask.generation.name)
+        return Teacher(at.settings, places, Leases(office, len(places)))
+
+
+def slots_of(engine: TeacherAt | ModelAt) -> int:
+    """Calls that one actor holds at once; calls in a batch wait for hours and cost it nothing."""
+    settings = engine.settings
+    if isinstance(settings, TeacherSettings):
+        return settings.in_flight if settings.batch is None else _BATCHES_AT_ONCE * settings.batch.calls
+    return settings.slots

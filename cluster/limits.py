@@ -6,6 +6,7 @@ it has heard from them it grants nothing.
 """
 
 import asyncio
+import sys
 import time
 from typing import Any
 
@@ -14,12 +15,11 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from cluster.asks import TeacherAt
 from pipeline.errors import Stop
-from pipeline.ledger import FOLDER, spent
-from pipeline.limits import Asking, Gate, Granted, Limits
+from pipeline.ledger import OPEN, spent
+from pipeline.limits import Asking, Gate, Granted, Limits, LimitSettings
 from pipeline.money import Money
 from pipeline.store import Store
 
-_OPEN = f"{FOLDER}/open.json"
 _GRACE_S = 3.0
 _AGAIN_S, _GONE_S = 0.5, 600.0
 
@@ -49,7 +49,7 @@ class Keeper:
         granted = self._limits.exchange(asking, time.monotonic())
         money = self._limits.money
         if money is not None and money.unsaved:
-            self._store.write_json(_OPEN, money.open_charges())
+            self._store.write_json(OPEN, money.open_charges())
         return granted
 
     @ray.method(max_task_retries=-1)
@@ -58,7 +58,7 @@ class Keeper:
         money = self._limits.money
         if money is not None:
             money.close_idle()
-            self._store.write_json(_OPEN, money.open_charges())
+            self._store.write_json(OPEN, money.open_charges())
 
 
 class RayOffice:
@@ -95,9 +95,14 @@ def keeper_of(teacher: TeacherAt, store: Store, *, name: str) -> Any:
 
 def _gate(teacher: TeacherAt, at: int, *, now: float, full: bool) -> Gate:
     endpoint, settings = teacher.endpoints[at], teacher.settings
+    limits = endpoint.limits or settings.limits
+    most = settings.in_flight * settings.actors
+    if settings.batch is not None:
+        # Batches have limits of their own at the provider; only money is counted here.
+        limits, most = LimitSettings(), sys.maxsize
     return Gate(
-        endpoint.limits or settings.limits,
-        most=settings.in_flight * settings.actors,
+        limits,
+        most=most,
         weight=endpoint.weight,
         now=now,
         full=full,
@@ -105,5 +110,5 @@ def _gate(teacher: TeacherAt, at: int, *, now: float, full: bool) -> Gate:
 
 
 def _money(store: Store, budget_usd: float) -> Money:
-    left_open = store.read_json(_OPEN) if store.exists(_OPEN) else {}
+    left_open = store.read_json(OPEN) if store.exists(OPEN) else {}
     return Money(budget_usd, bought=spent(store).by_caller, left_open=left_open)

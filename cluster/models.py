@@ -127,6 +127,7 @@ def _copied(uri: str) -> Path:
     with _locked(folder):
         if not folder.is_dir():
             beside = _emptied(folder.with_suffix(".part"))
+            beside.mkdir()
             pafs.copy_files(uri, str(beside))
             beside.rename(folder)
     return folder

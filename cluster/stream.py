@@ -18,8 +18,9 @@ from pydantic import Field
 from cluster.asks import Ask, Part, TeacherAt
 from cluster.collect import Collect
 from cluster.engine import actor_options
-from cluster.generate import Generate
+from cluster.generate import Generate, slots_of
 from cluster.limits import keeper_of
+from cluster.placement import groups_freed
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
 from pipeline.settings import Settings
@@ -60,7 +61,7 @@ def stream(
     """
     rows = ray.data.from_items([_row(part) for part in parts], override_num_blocks=len(parts))
     problems = _problems_each(parts, store)
-    with _keeper(asks, store, name=name) as keeper:
+    with _keeper(asks, store, name=name) as keeper, groups_freed():
         for ask in asks:
             made = (store, ask, invocation, board, keeper)
             rows = _generate(rows, ask, made, settings=settings, calls=problems * ask.generation.draws)
@@ -103,7 +104,7 @@ def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
 def _generate(rows: Any, ask: Ask, made: tuple[Any, ...], *, settings: StreamSettings, calls: float) -> Any:
     engine = ask.engine
     options = {"num_cpus": settings.caller_cpus} if isinstance(engine, TeacherAt) else actor_options(engine.settings)
-    at_once = _shards_at_once(calls, engine.settings.in_flight)
+    at_once = _shards_at_once(calls, slots_of(engine))
     return rows.map_batches(
         Generate,
         fn_constructor_args=made,

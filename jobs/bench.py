@@ -1,13 +1,18 @@
 """The benchmarks: each runs ours and a peer side by side, and writes the ratio to runs/bench/NAME.json.
 
 teacher  calls/s of the teacher's client against the openai package's, streaming off one local stand-in
+http     slow calls against what their latencies allow and ray.data.llm, quick ones against a bare aiohttp loop
+stream   events/s of long streamed replies against the openai package's, and memory while they come
+errors   slow calls through 429s and 500s against what the latency allows, and two callers under one rate limit
 verify   verdicts/s on short math replies against math-verify called directly
+engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
 pack     padding left by best-fit packing against first-come packing of the same lengths
+scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,13 +20,28 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from jobs.benches.engine import engine
+from jobs.benches.errors import errors
+from jobs.benches.http import http
 from jobs.benches.pack import pack
 from jobs.benches.result import Result
+from jobs.benches.scale import scale
+from jobs.benches.stream import stream
 from jobs.benches.teacher import teacher
 from jobs.benches.verify import verify
 from pipeline.store import Store
 
-BENCHES: dict[str, Callable[[], Result]] = {"teacher": teacher, "verify": verify, "pack": pack}
+Bench = Callable[[], Result | Sequence[Result]]
+BENCHES: dict[str, Bench] = {
+    "teacher": teacher,
+    "http": http,
+    "stream": stream,
+    "errors": errors,
+    "verify": verify,
+    "engine": engine,
+    "pack": pack,
+}
+LONG: dict[str, Bench] = {"scale": scale}
 
 
 def main() -> None:
@@ -29,13 +49,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES], help="which; none means all")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *LONG], help="which; none means all but scale")
     store = Store("runs/bench")
-    results = []
+    results: list[Result] = []
     for name in parser.parse_args().names or BENCHES:
-        result = BENCHES[name]()
-        store.write_json(f"{name}.json", asdict(result))
-        results.append(result)
+        made = {**BENCHES, **LONG}[name]()
+        for result in [made] if isinstance(made, Result) else made:
+            store.write_json(f"{result.name}.json", asdict(result))
+            results.append(result)
     _show(results)
     if any(result.ratio < result.goal for result in results):
         sys.exit("a ratio is below its goal")

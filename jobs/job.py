@@ -19,6 +19,7 @@ from cluster.session import in_submitted_job
 from jobs.recipe import Recipe, load
 from jobs.steps import steps_of, store_of
 from pipeline.errors import BadRecipe, Stop
+from pipeline.lock import locked
 
 Plan = Sequence[tuple[str, str]]
 Summary = dict[str, Any]
@@ -53,7 +54,8 @@ def main(job: Job) -> None:
         if arguments.dry_run:
             show(f"{job.name} would", job.plan(recipe))
             return
-        run(job, recipe)
+        with locked(store_of(recipe), command=f"jobs.{job.name}"):
+            run(job, recipe)
     except BadRecipe as error:
         sys.exit(_say(error, code=2))
     except Stop as error:

@@ -56,7 +56,7 @@ class Steps:
 
 def store_of(recipe: Recipe) -> Store:
     """The run's folder."""
-    return Store(f"{recipe.storage.rstrip('/')}/{recipe.name}")
+    return Store(Store(recipe.storage).address(recipe.name))
 
 
 def steps_of(recipe: Recipe) -> Steps:

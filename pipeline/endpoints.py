@@ -139,6 +139,8 @@ class TeacherSettings(Settings):
             raise ValueError("api_key_env and api_key_file are both set: name one of them")
         if self.batch is not None and len(self.endpoints) > 1:
             raise ValueError("batch takes one endpoint: a batch lies at the provider that it was sent to")
+        if self.batch is not None and self.actors > 1:
+            raise ValueError("batch takes actors=1: one process holds all batches, and they cost it nothing")
         return self
 
     @property

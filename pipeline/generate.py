@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -67,9 +67,17 @@ class Answer:
     cost_usd: float = 0.0
     unsure_usd: float = 0.0
     attempts: int = 1
+    caller: str = ""
+    """Whose money it was, where that is not the engine's own caller."""
+
+    def by(self, caller: str) -> "Answer":
+        """The same answer, on that caller's bill."""
+        return replace(self, caller=caller)
 
     def after(self, *, attempts: int, unsure_usd: float) -> "Answer":
         """The same answer, with the requests that were sent for it and what the earlier ones may have cost."""
+        if attempts == self.attempts and not unsure_usd:
+            return self
         return replace(self, attempts=attempts, unsure_usd=self.unsure_usd + unsure_usd)
 
 
@@ -108,6 +116,10 @@ class Engine(Protocol):
         """The answer of one call. Raises Unfinished, or Stop when no call can be answered."""
         ...
 
+    async def bought(self, keys: Sequence[str]) -> None:
+        """Told once the answers to these calls are on storage."""
+        ...
+
 
 def calls_for(
     problem: Problem, generation: Generation, *, template: str, identity: str, seeded: bool, seed: int
@@ -142,35 +154,62 @@ async def buy(
     Raises Stop when the engine can't answer at all, after what is in flight has come back and is on storage. A slot
     is held until its answer is on storage, so a process that is killed loses no more calls than there are slots.
     """
-    stops: list[Stop] = []
+    # What the engine or the ledger can't go on after, or a fault of ours: nothing more is bought then.
+    stops: list[BaseException] = []
+    unfinished: list[str] = []
 
-    async def one(call: Call) -> str | None:
+    async def one(call: Call) -> None:
         held, missing = chain(call, known, truncated)
-        while missing is not None:
-            async with slots:
-                if stops:
-                    return None
-                try:
-                    entry = await _bought(missing, engine=engine, ledger=ledger, invocation=invocation)
-                except Stop as stop:
-                    # The engine is unusable, or answers can't be kept: nothing more may be bought.
-                    stops.append(stop)
-                    return None
-                except Unfinished as unfinished:
-                    if unfinished.stop is not None:
-                        stops.append(unfinished.stop)
-                    return str(unfinished)
+        while missing is not None and not stops:
+            try:
+                entry = await _bought(missing, engine=engine, ledger=ledger, invocation=invocation)
+            except Unfinished as without:
+                unfinished.append(str(without))
+                if without.stop is not None:
+                    raise without.stop from without
+                return
             told(entry)
             held, missing = chain(call, {e.key: e for e in (*held, entry)}, truncated)
-        return None
 
-    ended = await asyncio.gather(*(one(call) for call in calls), return_exceptions=True)
-    for result in ended:
-        if isinstance(result, BaseException):
-            raise result
+    await _each(calls, one, slots=slots, stops=stops)
     if stops:
         raise stops[0]
-    return [why for why in ended if isinstance(why, str)]
+    return unfinished
+
+
+async def _each(
+    calls: Iterable[Call],
+    one: Callable[[Call], Coroutine[Any, Any, None]],
+    *,
+    slots: asyncio.Semaphore,
+    stops: list[BaseException],
+) -> None:
+    """Work on each call with a slot held, until there are stops. Whatever a call raises becomes one."""
+    running: set[asyncio.Task[None]] = set()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        slots.release()
+        running.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            stops.append(error)
+
+    try:
+        # A task exists only while it holds a slot: thousands that wait would cost more than those that work.
+        for call in calls:
+            await slots.acquire()
+            if stops:
+                slots.release()
+                break
+            task = asyncio.create_task(one(call))
+            running.add(task)
+            task.add_done_callback(ended)
+        while running:
+            await asyncio.wait(running)
+    except asyncio.CancelledError:
+        for task in running:
+            task.cancel()
+        raise
 
 
 async def _bought(call: Call, *, engine: Engine, ledger: Ledger, invocation: str) -> Entry:
@@ -215,5 +254,5 @@ def _entry(call: Call, answer: Answer, engine: Engine, *, seconds: float, invoca
         attempts=answer.attempts,
         bought_at=time.time(),
         invocation=invocation,
-        caller=engine.caller,
+        caller=answer.caller or engine.caller,
     )

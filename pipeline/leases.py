@@ -68,10 +68,15 @@ class Leases:
         """Wait for leave. Raises Stop when no request will ever get it: the budget is used up, or no endpoint works."""
         leave: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting.append((want, leave))
-        self._news.set()
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._exchange_all())
+        self._tell()
         return await leave
+
+    def hold(self, want: Want) -> Lease:
+        """A lease for a request that another process started and this one took over."""
+        self._open[0] += 1
+        self._reserved += want.usd
+        self._tell()
+        return Lease(0, want)
 
     def give(self, lease: Lease, outcome: Outcome, *, settled_usd: float) -> None:
         """Give a lease back with how the request ended and the most that it can have cost."""
@@ -80,7 +85,7 @@ class Leases:
         self._reserved = self._reserved - lease.want.usd if any(self._open) else 0.0
         self.settled_usd += settled_usd
         self._outcomes.append(outcome)
-        self._news.set()
+        self._tell()
 
     async def flush(self) -> None:
         """Return when the office has heard how every request ended that was given back."""
@@ -98,9 +103,14 @@ class Leases:
         asking = Asking(self.caller, tuple(self._open), self.settled_usd, 0.0, outcomes, closing=True)
         await self.office.exchange(asking)
 
+    def _tell(self) -> None:
+        self._news.set()
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.create_task(self._exchange_all())
+
     async def _exchange_all(self) -> None:
         try:
-            while self._waiting or any(self._open) or self._outcomes:
+            while self._waiting or any(self._open) or self._outcomes or self._news.is_set():
                 async with self._talking:
                     wait = await self._exchange()
                 # Until there is news, at most as long as the office said; and never faster than the pace.
@@ -113,6 +123,7 @@ class Leases:
     async def _exchange(self) -> float:
         self._news.clear()
         outcomes, self._outcomes = tuple(self._outcomes), []
+        self._waiting = deque((want, leave) for want, leave in self._waiting if not leave.cancelled())
         wants = tuple(want for want, _ in self._waiting)
         granted = await self.office.exchange(
             Asking(self.caller, tuple(self._open), self.settled_usd, self._reserved, outcomes, wants)
@@ -126,6 +137,8 @@ class Leases:
     def _start(self, endpoint: int) -> None:
         want, leave = self._waiting.popleft()
         if leave.cancelled():
+            # The office counts it as open until it hears otherwise.
+            self._news.set()
             return
         self._open[endpoint] += 1
         self._reserved += want.usd

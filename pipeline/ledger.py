@@ -23,7 +23,10 @@ from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
 FOLDER = "ledger"
-_COMMIT_S, _REST = (0.03, 0.2), 15
+OPEN = f"{FOLDER}/open.json"
+"""The charges, USD, of callers that have not closed: the keeper of the limits writes it."""
+_COMMIT_S, _REST = (0.03, 0.2), 5
+_FULL = 64
 _COSTS = b"longthought.cost_usd_by_caller"
 _REPLACES = b"longthought.replaces"
 _COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")
@@ -108,6 +111,7 @@ class Ledger:
     failed: list[Entry] = field(default_factory=list)
     """Calls of the last read that found no answer; they may have cost something."""
     _waiting: list[tuple[Entry, asyncio.Future[None]]] = field(default_factory=list)
+    _full: asyncio.Event = field(default_factory=asyncio.Event)
     _writer: asyncio.Task[None] | None = None
 
     @property
@@ -126,6 +130,8 @@ class Ledger:
         """Return when the answer is on storage. Raises Stop when it can't be written."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
+        if len(self._waiting) >= _FULL:
+            self._full.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting())
         await done
@@ -172,6 +178,7 @@ class Ledger:
     async def _write_waiting(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
+            self._full.clear()
             started = time.monotonic()
             try:
                 await asyncio.to_thread(self._write, to_table([entry for entry, _ in batch], Entry))
@@ -180,9 +187,12 @@ class Ledger:
             else:
                 _settle((done for _, done in batch), None)
             if self._waiting:
-                # Slow storage gets fewer, larger files: writing takes a small share of the time.
+                # Slow storage gets fewer, larger files: writing takes a small share of the time. A full file goes at
+                # once, as those who wait for it hold the slots of further calls.
                 low, high = _COMMIT_S
-                await asyncio.sleep(min(high, max(low, _REST * (time.monotonic() - started))))
+                with contextlib.suppress(TimeoutError):
+                    rest = min(high, max(low, _REST * (time.monotonic() - started)))
+                    await asyncio.wait_for(self._full.wait(), rest)
 
     def _write(self, table: pa.Table, *, replaces: list[str] | None = None) -> None:
         name = f"{self.folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"

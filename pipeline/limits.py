@@ -6,6 +6,7 @@ says is absolute ("I have 12 open"), never a change, so a keeper that was lost l
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,10 +17,12 @@ from pipeline.money import Money
 from pipeline.settings import Settings
 
 _REQUEST_BURST_S = 1.0
-_TOKEN_BURST_S = 10.0
+_TOKEN_BURST_S = 3.0
 _DECREASE, _LIMITED_SHARE, _INCREASE_SHARE = 0.7, 0.1, 0.05
+_JUDGED = 20
+_FEW = 8
 _HOLD_S = (0.25, 30.0)
-_BENCH_AFTER, _BENCH_S = 5, (0.5, 60.0)
+_BENCH_AFTER, _BENCH_S = 5, (0.5, 15.0)
 _SILENT_S = 15.0
 _LONGEST_WAIT_S = 0.5
 
@@ -111,6 +114,7 @@ class Window:
     _seen: int = 0
     _limited: int = 0
     _stale: int = 0
+    _peak: int = 0
 
     def __post_init__(self) -> None:
         self.limit = float(self.most)
@@ -123,12 +127,17 @@ class Window:
             return
         self._seen += 1
         self._limited += limited
-        if self._limited > max(1.0, _LIMITED_SHARE * self.limit):
-            self.limit = max(1.0, min(self.limit * _DECREASE, open_now))
-            self._seen, self._limited, self._stale = 0, 0, open_now
-        elif self._seen >= self.limit:
+        self._peak = max(self._peak, open_now + 1)
+        # A share is judged over some number of outcomes, or one 429 by chance would shrink a small window.
+        judged = max(self.limit, _JUDGED)
+        if self._limited > _LIMITED_SHARE * judged:
+            # From the most that were really open: a window that was never full must shrink to where it binds.
+            self.limit = max(1.0, min(self.limit, self._peak) * _DECREASE)
+            self._seen = self._limited = self._peak = 0
+            self._stale = open_now
+        elif self._seen >= (judged if self._limited else self.limit):
             self.limit = min(self.most, self.limit + max(1.0, self.most * _INCREASE_SHARE))
-            self._seen = self._limited = 0
+            self._seen = self._limited = self._peak = 0
 
 
 class Gate:
@@ -142,13 +151,16 @@ class Gate:
         self._tokens = _bucket(settings.tokens_per_minute, _TOKEN_BURST_S, now, full, least=1.0)
         self._held_until = now
         self._turned_away = 0
+        # Of the late requests, by decaying weight; it starts where the first 429 holds everyone.
+        self._limited_share = _LIMITED_SHARE
         self._failures = 0
+        self._benched = 0
 
     def wait(self, want: Want, *, open_now: int, now: float) -> float:
         """Seconds until this want may start here; infinite when only an answer can make room."""
         if self.unusable:
             return math.inf
-        if open_now >= (1 if self._failures >= _BENCH_AFTER else int(self.window.limit)):
+        if open_now >= int(self.window.limit):
             return math.inf
         waits = [self._held_until - now]
         if self._requests is not None:
@@ -157,8 +169,12 @@ class Gate:
             waits.append(self._tokens.wait(want.tokens, now))
         return max(0.0, *waits)
 
-    def take(self, want: Want) -> None:
+    def take(self, want: Want, now: float) -> None:
         """Start a want."""
+        if self._failures >= _BENCH_AFTER:
+            # One at a time tries whether it is back, ever more seldom.
+            self._benched += 1
+            self._held_until = max(self._held_until, now + _grown(_BENCH_S, self._benched))
         if self._requests is not None:
             self._requests.take(1)
         if self._tokens is not None:
@@ -169,23 +185,30 @@ class Gate:
         if self._tokens is not None:
             self._tokens.take(outcome.tokens)
         if outcome.kind in ("answered", "refused"):
-            self._failures = self._turned_away = 0
+            if self._benched:
+                self._held_until = now
+            self._failures = self._turned_away = self._benched = 0
         elif outcome.kind == "failed":
             self._failures += 1
         elif outcome.kind == "unusable":
             self.unusable = outcome.why
-        self.window.note(limited=outcome.kind == "limited", open_now=open_now)
+        limited = outcome.kind == "limited"
+        self._limited_share += (limited - self._limited_share) / max(_FEW, self.window.limit)
+        self.window.note(limited=limited, open_now=open_now)
         self._hold(outcome, now)
         self._correct(outcome)
 
     def _hold(self, outcome: Outcome, now: float) -> None:
+        if outcome.kind == "limited" and outcome.wait_s is None and self._limited_share <= _LIMITED_SHARE:
+            # A few of many, and no word of how long: who was turned away waits alone.
+            return
         wait = outcome.wait_s
         if wait is None and outcome.kind == "limited":
             if now >= self._held_until:
                 self._turned_away += 1
             wait = _grown(_HOLD_S, self._turned_away)
-        if wait is None and self._failures >= _BENCH_AFTER and now >= self._held_until:
-            wait = _grown(_BENCH_S, self._failures - _BENCH_AFTER + 1)
+        if wait is None and self._failures == _BENCH_AFTER:
+            wait = _grown(_BENCH_S, 0)
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
 
@@ -237,8 +260,12 @@ class Limits:
                     self.money.lose(caller)
         if self.money is not None:
             self.money.note(asking.caller, asking.settled_usd, asking.reserved_usd, closing=asking.closing)
+        ended = Counter(outcome.endpoint for outcome in asking.outcomes)
         for outcome in asking.outcomes:
-            self.gates[outcome.endpoint].note(outcome, open_now=self.open_at(outcome.endpoint), now=now)
+            # Those told of after this one were still open when it ended.
+            ended[outcome.endpoint] -= 1
+            open_now = self.open_at(outcome.endpoint) + ended[outcome.endpoint]
+            self.gates[outcome.endpoint].note(outcome, open_now=open_now, now=now)
         if all(gate.unusable for gate in self.gates):
             self.stop = self.stop or self.gates[0].unusable
 
@@ -254,7 +281,7 @@ class Limits:
                 self.stop = self.money.ceiling(want.usd) or ""
                 wait = _LONGEST_WAIT_S
                 break
-            self.gates[at].take(want)
+            self.gates[at].take(want, now)
             granted.append(at)
             mine[at] += 1
             self._open[asking.caller] = tuple(mine)

@@ -74,6 +74,13 @@ def join_open(*, thought: str, reply: str) -> str:
     return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if reply else f"{OPEN}\n{thought}"
 
 
+def join_rest(so_far: str, *, reasoning: str, content: str) -> str:
+    """How the text goes on after `so_far`, of an endpoint that keeps the rest of the thought apart."""
+    if reasoning and content and OPEN in so_far and CLOSE not in so_far:
+        return f"{reasoning}\n{CLOSE}\n\n{content}"
+    return reasoning + content
+
+
 def join(*, thought: str, reply: str) -> str:
     """The assistant's text that a student is trained on: the thought in its tags, then the reply."""
     return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if thought else reply

@@ -4,6 +4,8 @@ A step adds columns and edits none behind it; what falls out keeps its row with 
 """
 
 import dataclasses
+import functools
+import operator
 import types
 import unicodedata
 from collections.abc import Iterable
@@ -81,6 +83,7 @@ def shard_of(identifier: str, *, shards: int) -> int:
     return int(identifier, 16) % shards
 
 
+@functools.cache
 def schema_of(row: type) -> pa.Schema:
     """The Arrow schema of a row type: its annotations, in order."""
     hints = get_type_hints(row)
@@ -89,9 +92,10 @@ def schema_of(row: type) -> pa.Schema:
 
 def to_table(rows: Iterable[Any], row: type) -> pa.Table:
     """An Arrow table with one line for each row."""
-    names = [f.name for f in dataclasses.fields(row)]
-    held = list(rows)
-    return pa.table({name: [getattr(r, name) for r in held] for name in names}, schema=schema_of(row))
+    schema = schema_of(row)
+    columns = list(zip(*map(operator.attrgetter(*schema.names), rows), strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def from_table(table: pa.Table, row: type[Row]) -> list[Row]:

@@ -1,5 +1,6 @@
 """Read a chat completion off a response: server-sent events, or one JSON body."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ import aiohttp
 import orjson
 
 _PIECES = 256
+_MOST_TOKENS = 1 << 40
 
 
 @dataclass
@@ -47,7 +49,7 @@ class _Parts:
     content: _Text = field(default_factory=_Text)
     reasoning: _Text = field(default_factory=_Text)
     finish_reason: str = ""
-    usage: dict[str, Any] = field(default_factory=dict)
+    usage: Any = None
     done: bool = False
 
     def add(self, event: dict[str, Any]) -> None:
@@ -92,7 +94,7 @@ def whole_reply(body: Any) -> Reply:
         message = choice["message"]
         content = _text(message.get("content"))
         reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
-        return _reply(content, reasoning, choice.get("finish_reason") or "", body.get("usage") or {})
+        return _reply(content, reasoning, choice.get("finish_reason") or "", body.get("usage"))
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"the answer is no chat completion: {str(body)[:100]}") from error
 
@@ -101,8 +103,12 @@ def _json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        # A paid answer is not thrown away for a few bytes that are no UTF-8.
-        return orjson.loads(data.decode(errors="replace"))
+        # A paid answer is not thrown away for a few bytes that are no UTF-8, or for half a surrogate pair.
+        try:
+            value = json.loads(data.decode(errors="replace"))
+        except RecursionError as error:
+            raise ValueError(f"the answer is no chat completion: {data[:100]!r}") from error
+        return orjson.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
 def _text(content: Any) -> str:
@@ -129,14 +135,27 @@ def _take(line: bytes, parts: _Parts) -> None:
             raise ValueError(f"the stream holds no chat completion: {data[:100]!r}") from error
 
 
-def _reply(content: str, reasoning: str, finish_reason: str, usage: dict[str, Any]) -> Reply:
+def _reply(content: str, reasoning: str, finish_reason: Any, usage: Any) -> Reply:
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     return Reply(
         content=content,
         reasoning=reasoning,
-        finish_reason=finish_reason,
-        prompt_tokens=usage.get("prompt_tokens") or 0,
-        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0,
-        reasoning_tokens=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens"),
-        counted=bool(usage.get("completion_tokens") or usage.get("prompt_tokens")),
+        finish_reason=str(finish_reason),
+        prompt_tokens=prompt or 0,
+        cached_tokens=min(_count(_inside(usage, "prompt_tokens_details"), "cached_tokens") or 0, prompt or 0),
+        completion_tokens=completion or 0,
+        reasoning_tokens=_count(_inside(usage, "completion_tokens_details"), "reasoning_tokens"),
+        counted=bool(prompt or completion),
     )
+
+
+def _inside(usage: Any, name: str) -> Any:
+    return usage.get(name) if isinstance(usage, dict) else None
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """A count of tokens; None for whatever is none: a wrong bill must not cost the answer that was paid for."""
+    value = _inside(usage, name)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS:
+        return int(value)
+    return None

@@ -1,5 +1,8 @@
 """A run's folder: a local path or any URI that pyarrow.fs opens. Files are written whole or not at all.
 
+A URI may carry options after a `?`, such as s3://bucket/runs?endpoint_override=host:9000&scheme=http; they go to
+pyarrow and stay behind every name. Keys are no such options: they come from where the provider's own tools look.
+
 Local files are written beside their place, synced and moved into it; object stores show an object only once it is
 complete. So a file that is there is finished: it is its own done mark.
 """
@@ -8,9 +11,10 @@ import contextlib
 import errno
 import io
 import os
+import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -20,9 +24,11 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipeline.errors import Stop
+from pipeline.errors import BadRecipe, Stop
 
 _BLOCK_BYTES = 1 << 22
+_PASSWORD = re.compile(r"://[^/?@]*:[^/?@]*@|[?&][^=&]*(?:secret|password|token)[^=&]*=", re.IGNORECASE)
+_SMALL_BYTES = 1 << 18
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk: free some and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and run the same command again",
@@ -38,6 +44,9 @@ class Store:
     root: str
 
     def __post_init__(self) -> None:
+        if "://" in self.root and _PASSWORD.search(self.root):
+            # It would be shown in messages and lie in recipe.yaml.
+            raise BadRecipe("storage must hold no key or password: set it where the provider's own tools look for it")
         if "://" not in self.root:
             object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
 
@@ -48,7 +57,8 @@ class Store:
 
     def address(self, name: str) -> str:
         """The full path or URI of a file, as other libraries open it."""
-        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+        folder, mark, options = self.root.partition("?") if "://" in self.root else (self.root, "", "")
+        return f"{folder.rstrip('/')}/{name}{mark}{options}" if name else self.root
 
     def exists(self, name: str) -> bool:
         """Whether a finished file or a folder of that name is there."""
@@ -72,36 +82,47 @@ class Store:
     def rows(self, name: str) -> int:
         """The number of rows of a Parquet file, from its footer."""
         fs, base = _open(self.root)
-        with fs.open_input_file(f"{base}/{name}") as source:
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return int(pq.read_metadata(source).num_rows)
 
     def read_metadata(self, name: str) -> dict[bytes, bytes]:
         """What the footer of a Parquet file says of it, beside its columns."""
         fs, base = _open(self.root)
-        with fs.open_input_file(f"{base}/{name}") as source:
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return dict(pq.read_schema(source).metadata or {})
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The whole Parquet file, or some of its columns."""
         fs, base = _open(self.root)
-        return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
+        with self._reading(name):
+            return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
+
+    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Those of these columns that a Parquet file has; older files may lack some."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            file = pq.ParquetFile(source)
+            return file.read([column for column in columns if column in file.schema_arrow.names])
 
     def read_json(self, name: str) -> Any:
         """The value of a JSON file."""
         fs, base = _open(self.root)
-        with fs.open_input_stream(f"{base}/{name}") as stream:
+        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
             return orjson.loads(stream.read())
 
     def read_text(self, name: str) -> str:
         """A text file."""
         fs, base = _open(self.root)
-        with fs.open_input_stream(f"{base}/{name}") as stream:
+        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
             return bytes(stream.read()).decode()
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write a Parquet file (zstd), whole or not at all."""
+        """Write a Parquet file (zstd; a small one in what is quick to set up), whole or not at all."""
         with self._whole(name) as sink:
-            pq.write_table(table, sink, compression="zstd")
+            if table.nbytes < _SMALL_BYTES:
+                pq.write_table(table, sink, compression="lz4", use_dictionary=False, write_statistics=False)
+            else:
+                pq.write_table(table, sink, compression="zstd")
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, indented, whole or not at all."""
@@ -131,6 +152,18 @@ class Store:
             with fs.open_input_stream(f"{base}/{source}/{name}") as stream, self._whole(f"{target}/{name}") as sink:
                 while block := stream.read(_BLOCK_BYTES):
                     sink.write(block)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            # An object that goes while it is open ends in an error of its provider's own kind.
+            if self.exists(name):
+                raise
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.address(name)) from error
 
     @contextlib.contextmanager
     def _whole(self, name: str) -> Iterator[IO[bytes]]:

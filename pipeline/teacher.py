@@ -21,10 +21,10 @@ from pipeline.generate import Answer, Unfinished
 from pipeline.leases import Lease, Leases, OwnOffice
 from pipeline.ledger import Call
 from pipeline.limits import Gate, Limits, Outcome, Want
-from pipeline.prompts import join_open, split
+from pipeline.prompts import join_rest, split
 from pipeline.sse import Reply
 
-_BACKOFF_S = (0.5, 60.0)
+_BACKOFF_S = (0.2, 60.0)
 _HOPELESS = 10
 _FINISHED = {"stop": "stop", "length": "length", "eos": "stop", "end_turn": "stop", "max_tokens": "length"}
 _ABOUT_CONTENT = ("content", "safety", "policy", "context length", "context_length", "maximum context", "too long")
@@ -75,9 +75,12 @@ class Teacher:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.settings.connect_timeout_s, sock_read=self.settings.idle_timeout_s
         )
-        # One megabyte between socket and parser: a fast endpoint is read in large pieces.
+        # What may lie between socket and parser: 32 KiB reads as fast as a megabyte, and many replies come at once.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=timeout, read_bufsize=2**20
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=timeout,
+            read_bufsize=2**15,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -115,6 +118,10 @@ class Teacher:
             else:
                 self._settle(lease, answer, room)
                 return tries.paid(answer)
+
+    async def bought(self, keys: Sequence[str]) -> None:
+        """Tell the limits at once what these calls came to."""
+        await self.leases.flush()
 
     async def _after(self, again: Again, lease: Lease, tries: "_Tries") -> Answer | None:
         """Give the lease back and wait before the next try. Raises, or returns a refusal, when there shall be none."""
@@ -222,8 +229,8 @@ class _Tries:
         said = again.room.wait_s or 0.0
         if self.errors >= self.settings.max_attempts or now + said - self._trouble_since > self.settings.patience_s:
             return None
-        # A limit, and whatever names a time, holds everyone: the lease waits for it.
-        return 0.0 if again.limited or again.room.wait_s is not None else _backoff(max(1, self.errors))
+        # Where many are turned away, the limits hold everyone for as long.
+        return _backoff(max(1, self.errors)) if again.room.wait_s is None else again.room.wait_s
 
     def unfinished(self, why: str, *, stop: Stop | None = None) -> Unfinished | Stop:
         """No answer for now; a Stop that cost nothing needs no line in the ledger."""
@@ -292,9 +299,10 @@ def answer_of(reply: Reply, call: Call, settings: TeacherSettings, *, worst: flo
 
 
 def _parts(reply: Reply, call: Call, *, truncated: bool) -> tuple[str, str]:
-    if orjson.loads(call.messages)[-1]["role"] == "assistant":
+    last = orjson.loads(call.messages)[-1]
+    if last["role"] == "assistant":
         # The rest of an answer: it is taken apart once it is joined to its start.
-        return "", join_open(thought=reply.reasoning, reply=reply.content)
+        return "", join_rest(last["content"], reasoning=reply.reasoning, content=reply.content)
     if reply.reasoning:
         return reply.reasoning.strip(), reply.content.strip()
     taken = split(reply.content, truncated=truncated)

@@ -45,14 +45,16 @@ def chain(call: Call, known: Mapping[str, Entry], policy: Truncated) -> tuple[li
 
 
 def joined(held: list[Entry]) -> Entry:
-    """The one answer that a complete chain comes to; tokens, seconds and costs are those of all its calls."""
+    """The one answer that a complete chain comes to.
+
+    Seconds, requests and costs are those of all its calls; tokens are those of its text and of the prompt, once.
+    """
     first, last = held[0], held[-1]
     if len(held) == 1:
         return first
     whole = last if last.outcome == "answered" else held[-2]
     if _continues(held[1]):
-        text = join_open(thought=first.thought, reply=first.reply) + "".join(entry.reply for entry in held[1:])
-        taken = split(text, truncated=whole.finish_reason == "length")
+        taken = split(_text(held), truncated=whole.finish_reason == "length")
         thought_tokens, reply_tokens = _tokens(held)
         whole = replace(
             whole,
@@ -81,10 +83,17 @@ def _following(call: Call, held: list[Entry], policy: Truncated) -> Call | None:
         sampling = canonical({**orjson.loads(call.sampling), "max_tokens": policy.max_tokens})
         return _keyed(call, messages=call.messages, sampling=sampling)
     if policy.policy == "continue" and len(held) <= policy.rounds:
-        so_far = join_open(thought=held[0].thought, reply=held[0].reply) + "".join(e.reply for e in held[1:])
-        messages = [*orjson.loads(call.messages), {"role": "assistant", "content": so_far.rstrip()}]
+        messages = [*orjson.loads(call.messages), {"role": "assistant", "content": _text(held).rstrip()}]
         return _keyed(call, messages=canonical(messages), sampling=call.sampling)
     return None
+
+
+def _text(held: list[Entry]) -> str:
+    """The parts as one text; each was asked to go on from the parts before without the white space at their end."""
+    text = join_open(thought=held[0].thought, reply=held[0].reply)
+    for entry in held[1:]:
+        text = text.rstrip() + entry.reply
+    return text
 
 
 def _keyed(call: Call, *, messages: str, sampling: str) -> Call:

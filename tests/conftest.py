@@ -1,4 +1,13 @@
-"""What the tests take from the command line."""
+"""What the tests take from the command line, and one Ray for those whose commands need none of their own."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -7,3 +16,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The size of the fault suite: `make faults N=300 SEED=1` sets both."""
     parser.addoption("--kills", type=int, default=30, help="how many kills the fault suite makes")
     parser.addoption("--seed", type=int, default=1, help="the seed that its kills are drawn from")
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="lt-ray-", dir="/tmp") as folder:
+        ports = [_free_port() for _ in range(3)]
+        command = [
+            *(Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=2"),
+            *("--node-ip-address=127.0.0.1", f"--port={ports[0]}", f"--temp-dir={folder}"),
+            *(f"--dashboard-port={ports[1]}", f"--dashboard-agent-listen-port={ports[2]}"),
+        ]
+        environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        ray = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            _wait_for(ports[0], ray)
+            yield f"127.0.0.1:{ports[0]}"
+        finally:
+            ray.terminate()
+            ray.wait(timeout=60)
+
+
+@pytest.fixture
+def shared_ray(_cluster: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a running Ray with two CPUs; jobs that the test starts use it."""
+    monkeypatch.setenv("RAY_ADDRESS", _cluster)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    return _cluster
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, ray: "subprocess.Popen[str]") -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if ray.poll() is not None:
+            assert ray.stdout is not None
+            raise RuntimeError(f"Ray did not start: {ray.stdout.read()[-2000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                # The port opens a moment before the node has registered.
+                time.sleep(5)
+                return
+        time.sleep(0.2)
+    raise RuntimeError("Ray did not start within a minute")

@@ -14,7 +14,7 @@ from tiny import recipe, recorded, run, start, succeed, summary
 
 from pipeline.standin.settings import StandinSettings
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 
 def served(base_url: str) -> dict[str, dict[str, int]]:
@@ -140,3 +140,20 @@ def test_verdicts_agree_with_the_labels_of_recorded_gsm8k_solutions(tmp_path: Pa
             agreed += (trace["verdict"] == "correct") == labels[trace["prompt"], trace["reply"]]
     assert seen == 5276
     assert agreed / seen >= 0.999
+
+
+def test_a_batch_buys_the_same_at_half_the_price(tmp_path: Path) -> None:
+    path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=30))
+    batch = ["teacher.batch={gather_s: 0.5, poll_s: 0.2, calls: 40}", "teacher.standin.batch_s=1"]
+    priced = ["teacher.prompt_usd_per_mtok=0"]
+    succeed("curate", path)
+    succeed("distill", path, *batch, *priced)
+    halved = summary(tmp_path, "distill")
+    traces = content(tmp_path)
+    assert halved["calls"] == {"bought": 60, "reused": 0, "retried": 0, "failed": 0}
+    shutil.rmtree(tmp_path / "runs" / "made" / "ledger")
+    shutil.rmtree(tmp_path / "runs" / "made" / "traces")
+    succeed("distill", path, *priced)
+    assert summary(tmp_path, "distill")["cost_usd"] == pytest.approx(2 * halved["cost_usd"])
+    assert halved["cost_usd"] > 0
+    assert content(tmp_path) == traces

@@ -1,7 +1,7 @@
 """Buying draws: slots, what is wanted, and what happens to what can't be had."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +28,9 @@ class Scripted:
     identity: str = "scripted"
     caller: str = "me"
     seeded: bool = True
+
+    async def bought(self, keys: Sequence[str]) -> None:
+        pass
 
     async def answer(self, call: Call) -> Answer:
         self.asked.append(call.draw)

@@ -1,0 +1,42 @@
+"""Where an engine over several GPUs lies: a Ray placement group, which may span nodes.
+
+Seen at work only as far as a machine without GPUs allows: the options and the groups, not vLLM inside one.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+_made: list[PlacementGroup] = []
+
+
+def bundles(*, gpus: int, cpus: float) -> list[dict[str, float]]:
+    """One GPU a bundle, as vLLM's Ray executor wants it; the actor itself takes its CPUs from the first."""
+    return [{"GPU": 1.0, "CPU": cpus}, *({"GPU": 1.0} for _ in range(gpus - 1))]
+
+
+def in_group(wanted: list[dict[str, float]]) -> dict[str, Any]:
+    """The remote options that put one actor, and what it starts, into a new group of bundles.
+
+    PACK: on one node if there is room, on several if not. Called by Ray Data in the driver for every actor.
+    """
+    group = placement_group(wanted, strategy="PACK")
+    _made.append(group)
+    return {
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(
+            group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
+        )
+    }
+
+
+@contextlib.contextmanager
+def groups_freed() -> Iterator[None]:
+    """Give the groups made inside the block back at its end: Ray keeps them, and their GPUs, as long as the driver."""
+    try:
+        yield
+    finally:
+        while _made:
+            remove_placement_group(_made.pop())
