@@ -223,8 +223,9 @@ class _Tries:
         """Seconds until the next try; None when there shall be none."""
         now = asyncio.get_running_loop().time()
         self._trouble_since = self._trouble_since or now
-        # One that has answered before and is gone may come back: time decides, not the number of tries.
-        self.errors += not again.limited and not (again.unreachable and proven)
+        # One that has answered before and is gone may come back: time decides, not the number of tries. But a request
+        # that had gone out may be billed, and so may each try after it.
+        self.errors += not again.limited and not (again.unreachable and proven and not again.sent)
         said = again.room.wait_s or 0.0
         if self.errors >= self.settings.max_attempts or now + said - self._trouble_since > self.settings.patience_s:
             return None

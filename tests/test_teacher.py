@@ -261,6 +261,17 @@ def test_a_connection_lost_before_the_answer_began_may_be_billed_and_a_refused_o
     assert answer.unsure_usd >= (100 * 10 + len("What is 1 + 1?")) / 1e6
     answer, _ = ask(error(503), whole(), stream=False, **prices)
     assert answer.unsure_usd == 0
+    # Each such try may cost money, so there are only so many of them, of an endpoint that has answered too.
+    api = FakeApi([whole(), vanish])
+
+    async def both() -> None:
+        async with api, alone(settings(api.base_url, stream=False, max_attempts=2)) as teacher:
+            await teacher.answer(call(1))
+            with pytest.raises((Stop, Unfinished)):
+                await teacher.answer(call(2))
+
+    asyncio.run(both())
+    assert len(api.seen) == 3
 
 
 def test_an_answer_of_an_odd_shape_is_an_unfinished_call_and_no_crash() -> None:
