@@ -42,7 +42,7 @@ $(VENV)/.ready-$(EXTRA): pyproject.toml constraints.txt overrides-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || { echo "setting up $(VENV) (once, a few minutes on a slow line)"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "uv==0.13.9"
-	@UV_FIND_LINKS="$(FIND_LINKS)" $(UV) pip install -q --python $(BIN)/python -r pyproject.toml --extra $(EXTRA) --extra dev \
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(UV) pip install -q --compile-bytecode --python $(BIN)/python -r pyproject.toml --extra $(EXTRA) --extra dev \
 		--constraints constraints.txt $(UV_FLAGS)
 	@touch $@
 

@@ -1,7 +1,7 @@
 """Calls through an API's troubles: the time they take, what is lost and asked too often; two callers under one limit.
 
-The errors come after the latency, as a loaded API's do, so each costs a call's time. The two callers are Ray actors
-with one keeper of the limits, as in a run.
+The errors come at once and each 429 names a time to wait, as rate limiters do; the limits hold every call for that time.
+The two callers are Ray actors with one keeper of the limits, as in a run.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from pipeline.store import Store
 from pipeline.teacher import Teacher, places_of
 
 _CALLS, _IN_FLIGHT = 2000, 256
-_TROUBLED = StandinSettings(latency_s=1.0, share_429=0.05, share_500=0.05, errors_after_latency=True)
+_TROUBLED = StandinSettings(latency_s=1.0, share_429=0.05, share_500=0.05)
 _IDEAL_S = 8.0
 _MOST_S = 11.0
 _PER_MINUTE, _SLACK = 3000, 1.05
@@ -64,14 +64,15 @@ def _allowed_s() -> float:
     starts = [0.0] * _IN_FLIGHT
     left, number, ended = _CALLS - _IN_FLIGHT, 0, 0.0
     while starts:
-        done = heapq.heappop(starts) + _TROUBLED.latency_s
+        start = heapq.heappop(starts)
         number += 1
         drawn = random.Random(number).random()
         if drawn < _TROUBLED.share_429:
-            heapq.heappush(starts, done + _TROUBLED.retry_after_s)
+            heapq.heappush(starts, start + _TROUBLED.retry_after_s)
         elif drawn < _TROUBLED.share_429 + _TROUBLED.share_500:
-            heapq.heappush(starts, done)
+            heapq.heappush(starts, start)
         else:
+            done = start + _TROUBLED.latency_s
             ended = max(ended, done)
             if left:
                 left -= 1
