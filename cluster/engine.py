@@ -235,6 +235,8 @@ def actor_options(settings: EngineSettings) -> dict[str, Any]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         # Ray sets this to the actor's logical CPUs, which are fractions here.
         "OMP_NUM_THREADS": str(cores()),
+        # The worker runs inside the engine's process: one process less to start, and no queue between the two.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
     return {"num_cpus": settings.cpus, "runtime_env": {"env_vars": env}}

@@ -22,7 +22,7 @@ _DECREASE, _LIMITED_SHARE, _INCREASE_SHARE = 0.7, 0.1, 0.05
 _JUDGED = 20
 _FEW = 8
 _HOLD_S = (0.25, 30.0)
-_BENCH_AFTER, _BENCH_S = 5, (0.5, 15.0)
+_BENCH_AFTER, _DOWN_SHARE, _BENCH_S = 5, 0.25, (0.5, 15.0)
 _SILENT_S = 15.0
 _LONGEST_WAIT_S = 0.5
 
@@ -155,6 +155,7 @@ class Gate:
         self._limited_share = _LIMITED_SHARE
         self._failures = 0
         self._benched = 0
+        self._down = False
 
     def wait(self, want: Want, *, open_now: int, now: float) -> float:
         """Seconds until this want may start here; infinite when only an answer can make room."""
@@ -171,7 +172,7 @@ class Gate:
 
     def take(self, want: Want, now: float) -> None:
         """Start a want."""
-        if self._failures >= _BENCH_AFTER:
+        if self._down:
             # One at a time tries whether it is back, ever more seldom.
             self._benched += 1
             self._held_until = max(self._held_until, now + _grown(_BENCH_S, self._benched))
@@ -188,8 +189,11 @@ class Gate:
             if self._benched:
                 self._held_until = now
             self._failures = self._turned_away = self._benched = 0
+            self._down = False
         elif outcome.kind == "failed":
             self._failures += 1
+            # Errors come at once and answers late: a few failures say nothing while many more calls are open.
+            self._down = self._down or self._failures >= max(_BENCH_AFTER, open_now * _DOWN_SHARE)
         elif outcome.kind == "unusable":
             self.unusable = outcome.why
         limited = outcome.kind == "limited"
@@ -207,7 +211,7 @@ class Gate:
             if now >= self._held_until:
                 self._turned_away += 1
             wait = _grown(_HOLD_S, self._turned_away)
-        if wait is None and outcome.kind == "failed" and (self._failures == _BENCH_AFTER or self._benched):
+        if wait is None and outcome.kind == "failed" and self._down:
             wait = _grown(_BENCH_S, self._benched)
         if wait is not None:
             self._held_until = max(self._held_until, now + wait)
