@@ -16,6 +16,7 @@ from jobs.benches.result import Result
 from pipeline.generate import buy
 from pipeline.ledger import Call, Ledger, canonical
 from pipeline.store import Store
+from pipeline.truncated import Truncated
 
 _PROMPTS = 256
 _MODEL = "SmolLM2-135M-Instruct"
@@ -86,7 +87,16 @@ async def _ours(model: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         ledger, slots = Ledger(Store(folder), "bench"), asyncio.Semaphore(_SETTINGS.slots)
         started = time.perf_counter()
-        left = await buy(calls, engine=answering, ledger=ledger, slots=slots, invocation="bench", told=told)
+        left = await buy(
+            calls,
+            engine=answering,
+            ledger=ledger,
+            known={},
+            truncated=Truncated(),
+            slots=slots,
+            invocation="bench",
+            told=told,
+        )
         took = time.perf_counter() - started
     await answering.close()
     assert not left, left

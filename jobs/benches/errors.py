@@ -1,6 +1,6 @@
 """Calls through an API's troubles: the time they take, what is lost and asked too often; two callers under one limit.
 
-The errors come at once and each 429 names a time to wait, as rate limiters do; the limits hold every call for that time.
+The errors come at once and each 429 names a time to wait, as rate limiters do; the limits hold all calls that long.
 The two callers are Ray actors with one keeper of the limits, as in a run.
 """
 
