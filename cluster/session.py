@@ -123,6 +123,8 @@ def _quiet() -> None:
     context.enable_progress_bars = False
     # A long thought is no lack of progress, nor is waiting for a node.
     context.execution_no_progress_timeout_s = -1
+    # A node may go while an actor starts on it; Ray Data would give up the run at the first.
+    context.max_consecutive_actor_init_deaths = 5
     # A Ray started here asks for a token by default, and says so at length.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     for name in ("ray.data", "ray.train"):

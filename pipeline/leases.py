@@ -69,7 +69,13 @@ class Leases:
         leave: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiting.append((want, leave))
         self._tell()
-        return await leave
+        try:
+            return await leave
+        except asyncio.CancelledError:
+            if leave.done() and not leave.cancelled() and leave.exception() is None:
+                # Granted in the very moment that nobody waited for it any more.
+                self._close(leave.result())
+            raise
 
     def hold(self, want: Want) -> Lease:
         """A lease for a request that another process started and this one took over."""
@@ -80,11 +86,14 @@ class Leases:
 
     def give(self, lease: Lease, outcome: Outcome, *, settled_usd: float) -> None:
         """Give a lease back with how the request ended and the most that it can have cost."""
+        self.settled_usd += settled_usd
+        self._outcomes.append(outcome)
+        self._close(lease)
+
+    def _close(self, lease: Lease) -> None:
         self._open[lease.endpoint] -= 1
         # Sums of fractions drift: with nothing open, nothing is reserved.
         self._reserved = self._reserved - lease.want.usd if any(self._open) else 0.0
-        self.settled_usd += settled_usd
-        self._outcomes.append(outcome)
         self._tell()
 
     async def flush(self) -> None:

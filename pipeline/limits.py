@@ -153,7 +153,7 @@ class Gate:
         self._turned_away = 0
         # Of the late requests, by decaying weight; it starts where the first 429 holds everyone.
         self._limited_share = _LIMITED_SHARE
-        self._failures = 0
+        self.failures = 0
         self._benched = 0
         self._down = False
 
@@ -188,12 +188,12 @@ class Gate:
         if outcome.kind in ("answered", "refused"):
             if self._benched:
                 self._held_until = now
-            self._failures = self._turned_away = self._benched = 0
+            self.failures = self._turned_away = self._benched = 0
             self._down = False
         elif outcome.kind == "failed":
-            self._failures += 1
+            self.failures += 1
             # Errors come at once and answers late: a few failures say nothing while many more calls are open.
-            self._down = self._down or self._failures >= max(_BENCH_AFTER, open_now * _DOWN_SHARE)
+            self._down = self._down or self.failures >= max(_BENCH_AFTER, open_now * _DOWN_SHARE)
         elif outcome.kind == "unusable":
             self.unusable = outcome.why
         limited = outcome.kind == "limited"
@@ -296,7 +296,9 @@ class Limits:
         options = []
         for at, gate in enumerate(self.gates):
             open_now = self.open_at(at)
-            options.append((gate.wait(want, open_now=open_now, now=now), (open_now + 1) / gate.weight, at))
+            # One that fails fast has little open: its failures count, or it would draw all the retries.
+            busy = (open_now + gate.failures + 1) / gate.weight
+            options.append((gate.wait(want, open_now=open_now, now=now), busy, at))
         wait, _, at = min(options)
         return wait, at
 

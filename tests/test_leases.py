@@ -221,3 +221,19 @@ def test_an_office_of_one_s_own_keeps_limits_and_budget() -> None:
     # 12 x 0.4 = 4.8: another 0.5 would not fit, and 11 x 0.4 + 0.5 did.
     assert answered == 12
     assert "$4.8000 is spent" in said
+
+
+def test_a_lease_that_is_granted_as_its_taker_is_cancelled_does_not_stay_open() -> None:
+    limits = Limits([Gate(LimitSettings(), most=1, weight=1.0, now=0.0, full=True)])
+
+    async def run() -> None:
+        leases = Leases(OwnOffice(limits), 1)
+        taking = asyncio.create_task(leases.take(WANT))
+        while not limits.open_at(0):
+            await asyncio.sleep(0)
+        assert not taking.done(), "the test must come before the task hears of its lease"
+        taking.cancel()
+        # The one place is free again.
+        await asyncio.wait_for(leases.take(WANT), 5)
+
+    asyncio.run(run())
