@@ -31,7 +31,7 @@ check: setup
 	@$(BIN)/mypy
 
 faults: setup
-	@$(BIN)/python -m pytest tests/test_faults.py -k kills_lose_only --kills $(N) --seed $(SEED) --timeout 0 -s
+	@$(BIN)/python -m pytest tests/test_faults.py -k "kills_lose_only or engine" --kills $(N) --seed $(SEED) --timeout 0 -s
 
 bench: setup
 	@$(BIN)/python -m jobs.bench

@@ -1,6 +1,7 @@
 """An actor that buys one generation's calls, several shards at once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -61,10 +62,14 @@ class Generate:
         chains = [(call, *chain(call, known, truncated)) for call in calls]
         missing = [call for call, _, wanted in chains if wanted is not None]
         self._meter.add(reused=sum(len(held) for _, held, _ in chains))
-        if isinstance(engine, Teacher):
+        if isinstance(engine, Teacher | BatchTeacher):
             asked = engine.identity
+            if isinstance(engine, Teacher):
+                failed = (entry.key for entry in ledger.failed if entry.invocation != self._invocation)
+                engine.failed_before |= Counter(failed)
             engine.proven |= any(e.engine == asked and e.outcome == "answered" for e in known.values())
-        bought = [call.key for call in missing]
+        # A batch that was taken over may hold answers that an earlier process has put there already.
+        bought = [call.key for call in missing] + list(known)
 
         def told(entry: Entry) -> None:
             bought.append(entry.key)

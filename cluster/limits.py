@@ -49,7 +49,7 @@ class Keeper:
         granted = self._limits.exchange(asking, time.monotonic())
         money = self._limits.money
         if money is not None and money.unsaved:
-            self._store.write_json(OPEN, money.open_charges())
+            self._save(money)
         return granted
 
     @ray.method(max_task_retries=-1)
@@ -57,8 +57,13 @@ class Keeper:
         """Close the books of all callers that have nothing open."""
         money = self._limits.money
         if money is not None:
-            money.close_idle()
-            self._store.write_json(OPEN, money.open_charges())
+            money.close_idle(spent(self._store).by_caller)
+            self._save(money)
+
+    def _save(self, money: Money) -> None:
+        charges = money.open_charges()
+        self._store.write_json(OPEN, charges)
+        money.saved(charges)
 
 
 class RayOffice:

@@ -67,7 +67,7 @@ def _about_teacher(recipe: Recipe) -> Plan:
 def _worst(recipe: Recipe, cost: float) -> str:
     if recipe.teacher is not None and not recipe.teacher.priced:
         return "unknown: set teacher.prompt_usd_per_mtok and teacher.completion_usd_per_mtok"
-    said = f"{usd(cost)} (what the ledger holds already is not bought again)"
+    said = f"{usd(cost)} (without retries; what the ledger holds already is not bought again)"
     return said if recipe.budget_usd is None else f"{said}; budget_usd stops it at {usd(recipe.budget_usd)}"
 
 

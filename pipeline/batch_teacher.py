@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from pipeline.batches import BatchApi
+from pipeline.batches import BatchApi, Unsent
 from pipeline.chat import Place
 from pipeline.endpoints import TeacherSettings
 from pipeline.errors import Stop
@@ -54,6 +54,8 @@ class BatchTeacher:
     store: Store
     name: str
     """Whose batches these are: the generation's."""
+    proven: bool = False
+    """Whether it has answered this recipe's calls before."""
     _session: aiohttp.ClientSession | None = field(repr=False, default=None)
     _gathered: list[_WAITING] = field(default_factory=list)
     _last_at: float = 0.0
@@ -94,13 +96,14 @@ class BatchTeacher:
 
     async def answer(self, call: Call) -> Answer:
         """One answer, some hours later. Raises Unfinished when no batch had one for it, Stop when none can be sent."""
-        for left in reversed(range(self.settings.max_attempts)):
+        unsure, why = 0.0, ""
+        for attempt in range(1, self.settings.max_attempts + 1):
             try:
-                return await self._once(call)
-            except Unfinished:
-                if not left:
-                    raise
-        raise AssertionError("max_attempts is above 0")
+                return (await self._once(call)).after(attempts=attempt, unsure_usd=unsure)
+            except Unfinished as unfinished:
+                unsure += unfinished.unsure_usd
+                why = str(unfinished)
+        raise Unfinished(why, attempts=self.settings.max_attempts, unsure_usd=unsure)
 
     async def _once(self, call: Call) -> Answer:
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -144,8 +147,11 @@ class BatchTeacher:
             gathered, self._gathered = self._gathered[: settings.calls], self._gathered[settings.calls :]
             try:
                 await self._send(gathered)
-            except Stop as error:
-                _fail((done for _, done in gathered), error)
+            except Exception as error:  # noqa: BLE001 whatever it is, everyone who waits must hear of it
+                said = error if isinstance(error, Stop) else Stop(f"the batch can't be sent: {error!r:.200}")
+                # What stopped this batch stops the next ones too.
+                _fail((done for _, done in (*gathered, *self._gathered)), said)
+                self._gathered.clear()
 
     async def _send(self, gathered: Sequence[_WAITING]) -> None:
         batch = _Batch(f"{self.name}-{uuid.uuid4().hex}", {}, Leases(self.office, 1))
@@ -160,10 +166,15 @@ class BatchTeacher:
         assert self.settings.batch is not None
         try:
             batch.id = await self._api.send(bodies, mark=batch.mark, window=self.settings.batch.completion_window)
-        except Stop:
-            # Whether it arrived is not known: the next process that looks for its mark will know.
+        except Unsent:
             self._batches.remove(batch)
             await batch.leases.close()
+            self.store.delete(f"{self._folder}/{batch.mark}.json")
+            raise
+        except BaseException:
+            # Whether it arrived is not known, so its money stays charged; who next looks for its mark will know.
+            self._batches.remove(batch)
+            batch.leases.abandon()
             raise
         self._note(batch, calls)
         self._watch(batch, {call.key: call for call in calls})
@@ -220,23 +231,32 @@ class BatchTeacher:
             while not (state := await self._api.state(batch.id)).over:
                 await asyncio.sleep(self.settings.batch.poll_s)
             found = {line["custom_id"]: line for line in await self._api.lines(state.files)}
-        except Stop as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, everyone who waits must hear of it
             # It is still at the provider: a later run takes it over.
-            self._hand_out(batch, dict.fromkeys(calls, error))
+            said = error if isinstance(error, Stop) else Stop(f"batch {batch.id} can't be read: {error!r:.200}")
+            self._hand_out(batch, dict.fromkeys(calls, said))
             return
         if state.why:
-            # All of it was refused and nothing is billed, so it is forgotten at once.
-            fix = "correct the teacher section of the recipe"
-            self._hand_out(batch, dict.fromkeys(calls, Stop(f"the provider refused the batch ({state.why}): {fix}")))
-            await self.bought(list(calls))
+            await self._refuse(batch, calls, f"the provider refused the batch ({state.why})")
             return
         results = {key: self._result(batch, call, found.get(key)) for key, call in calls.items()}
+        answered = [result for result in results.values() if isinstance(result, Answer)]
+        self.proven |= any(answer.outcome == "answered" for answer in answered)
+        if not self.proven and answered:
+            # It may be the recipe's fault, and must not become the final word on every problem.
+            await self._refuse(batch, calls, f"the teacher refuses every request ({answered[0].why})")
+            return
         for key, result in results.items():
             self._settle(batch, key, result)
             if isinstance(result, Unfinished):
                 # Asked again, it goes into another batch.
                 batch.worst.pop(key, None)
         self._hand_out(batch, results)
+
+    async def _refuse(self, batch: _Batch, calls: dict[str, Call], why: str) -> None:
+        """All of it was refused and nothing is billed: it is forgotten at once."""
+        self._hand_out(batch, dict.fromkeys(calls, Stop(f"{why}: correct the teacher section of the recipe")))
+        await self.bought(list(calls))
 
     def _hand_out(self, batch: _Batch, results: Mapping[str, Answer | Exception]) -> None:
         batch.results.update(results)
@@ -246,9 +266,11 @@ class BatchTeacher:
         batch.asked.clear()
 
     def _result(self, batch: _Batch, call: Call, line: dict[str, Any] | None) -> Answer | Exception:
-        response = (line or {}).get("response") or {}
-        error = (line or {}).get("error") or (response.get("body") or {}).get("error") or {}
-        why = self.place.safe(str(error.get("message") or error.get("code") or "the batch ended without it"))
+        line = line or {}
+        response = _dict(line.get("response"))
+        why = self.place.safe(
+            _said(line.get("error") or _dict(response.get("body")).get("error") or response.get("body"))
+        )
         if response.get("status_code") == 200:
             try:
                 answer = answer_of(
@@ -257,9 +279,11 @@ class BatchTeacher:
             except ValueError as broken:
                 return Unfinished(self.place.safe(str(broken)), unsure_usd=batch.open[call.key].want.usd)
             return answer.by(batch.mark)
+        if response.get("status_code") in (401, 402, 403, 404):
+            return Stop(f"the teacher at {self.place.base_url} refuses a batch's requests: {why}")
         if response.get("status_code") == 400:
             return Answer("refused", why=f"HTTP 400: {why}").by(batch.mark)
-        return Unfinished(why, attempts=0)
+        return Unfinished(why)
 
     def _settle(self, batch: _Batch, key: str, result: Answer | Exception) -> None:
         cost = result.cost_usd + result.unsure_usd if isinstance(result, Answer) else 0.0
@@ -279,6 +303,15 @@ class BatchTeacher:
 
 def _as_json(call: Call) -> dict[str, Any]:
     return {name: getattr(call, name) for name in Call.__dataclass_fields__}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _said(error: Any) -> str:
+    said = (error.get("message") or error.get("code")) if isinstance(error, dict) else error
+    return " ".join(str(said or "the batch ended without it").split())
 
 
 def _give(done: "asyncio.Future[Answer]", result: Answer | Exception) -> None:

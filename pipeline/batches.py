@@ -27,6 +27,10 @@ class State:
     why: str = ""
 
 
+class Unsent(Stop):
+    """A batch that was surely not made: nothing of it is billed."""
+
+
 @dataclass
 class BatchApi:
     """The calls of the batch API at one place; each is tried again through 429s, 5xx and broken connections."""
@@ -46,14 +50,34 @@ class BatchApi:
             data.add_field("file", content, filename=f"{mark}.jsonl", content_type="application/jsonl")
             return {"data": data}
 
-        file = orjson.loads(await self._ask("POST", "files", form))["id"]
+        try:
+            file = _id(await self._ask("POST", "files", form))
+        except Stop as stop:
+            raise Unsent(str(stop)) from stop
         order = {
             "input_file_id": file,
             "endpoint": _ENDPOINT,
             "completion_window": window,
             "metadata": {MARK: mark},
         }
-        return str(orjson.loads(await self._ask("POST", "batches", lambda: {"json": order}))["id"])
+        return await self._order(order, mark)
+
+    async def _order(self, order: dict[str, Any], mark: str) -> str:
+        """Make the batch. After a try that may have arrived it is looked for, and never ordered blindly again."""
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                return _id(await self._once("POST", "batches", {"json": order}))
+            except (Refused, Unusable) as refused:
+                raise Unsent(f"the batch API at {self.place.base_url} refuses POST batches: {refused}") from None
+            except Again as again:
+                if tried >= _TRIES:
+                    raise self._gives_up(again) from None
+                await asyncio.sleep(_wait(again, tried))
+                found = await self.find(mark)
+                if found is not None:
+                    return found
 
     async def find(self, mark: str) -> str | None:
         """The id of the batch that carries a mark; None when none was ever sent."""
@@ -79,9 +103,10 @@ class BatchApi:
         return State(over=told["status"] in ("completed", "expired", "cancelled"), files=files)
 
     async def lines(self, files: Iterable[str]) -> list[dict[str, Any]]:
-        """The result lines of a batch's files."""
+        """The result lines of a batch's files; what can't be read is left out, and its calls have no result."""
         contents = [await self._ask("GET", f"files/{file}/content") for file in files]
-        return [orjson.loads(line) for content in contents for line in content.splitlines() if line.strip()]
+        found = (_line(line) for content in contents for line in content.splitlines() if line.strip())
+        return [line for line in found if line is not None]
 
     async def _ask(self, method: str, path: str, made: Any = dict) -> bytes:
         tried = 0
@@ -95,11 +120,11 @@ class BatchApi:
                 raise Stop(str(unusable)) from None
             except Again as again:
                 if tried >= _TRIES:
-                    raise Stop(
-                        f"the batch API at {self.place.base_url} does not answer ({again}): run the same command again"
-                    ) from None
-                wait = again.room.wait_s
-                await asyncio.sleep(wait if wait is not None else random.uniform(0.5, 1) * min(_BACKOFF_S, 2.0**tried))
+                    raise self._gives_up(again) from None
+                await asyncio.sleep(_wait(again, tried))
+
+    def _gives_up(self, again: Again) -> Stop:
+        return Stop(f"the batch API at {self.place.base_url} does not answer ({again}): run the same command again")
 
     async def _once(self, method: str, path: str, made: dict[str, Any]) -> bytes:
         headers = {"Authorization": f"Bearer {self.place.api_key}"} if self.place.api_key else {}
@@ -112,3 +137,24 @@ class BatchApi:
                 return await response.read()
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise Again(self.place.safe(f"{type(error).__name__}: {error}")) from None
+
+
+def _id(reply: bytes) -> str:
+    """The id of what was made. Raises Again for a reply without one, such as a proxy's page."""
+    try:
+        return str(orjson.loads(reply)["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Again(f"the reply has no id: {reply[:100]!r}") from error
+
+
+def _line(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("custom_id"), str) else None
+
+
+def _wait(again: Again, tried: int) -> float:
+    said = again.room.wait_s
+    return random.uniform(0.5, 1) * min(_BACKOFF_S, 2.0**tried) if said is None else said

@@ -4,7 +4,9 @@ A request may be worth another try (429, 5xx, a broken connection or answer), be
 filter), or show that the endpoint can't be used at all (401, 402, 403, an unknown model).
 """
 
+import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -18,6 +20,8 @@ from pipeline.sse import Reply, read_stream, read_whole
 
 _UNKNOWN_MODEL = re.compile(r"model[_ ]not[_ ](found|exist)|unknown model|no such model|does not exist", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_GATEWAY, _AT_WORK_S = (408, 502, 504, 522, 524), 2.0
+_MOMENT = 1e9
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -78,13 +82,13 @@ async def ask(
     session: aiohttp.ClientSession, place: Place, body: Mapping[str, Any], *, stream: bool
 ) -> tuple[Reply, Room]:
     """The reply of one request. Raises Again, Refused or Unusable; none of them holds the key."""
-    began = False
+    began, asked = False, time.monotonic()
     try:
         async with session.post(
             f"{place.base_url}/chat/completions", data=orjson.dumps(body), headers=_headers(place)
         ) as response:
             if response.status != 200:
-                raise await failure(response, place)
+                raise await failure(response, place, took_s=time.monotonic() - asked)
             began = True
             reply = await (read_stream(response) if stream else read_whole(response))
             return reply, room(response.headers)
@@ -97,8 +101,8 @@ async def ask(
         raise Again(place.safe(f"{type(error).__name__}: {error}"), sent=True, unreachable=not began) from None
 
 
-async def failure(response: aiohttp.ClientResponse, place: Place) -> Exception:
-    """What a status other than 200 means."""
+async def failure(response: aiohttp.ClientResponse, place: Place, *, took_s: float = 0.0) -> Exception:
+    """What a status other than 200 means, after so many seconds."""
     said = place.safe(f"HTTP {response.status}: {_message(await response.read())}")
     status = response.status
     if status in (401, 403):
@@ -112,7 +116,8 @@ async def failure(response: aiohttp.ClientResponse, place: Place) -> Exception:
     if status == 429:
         return Again(said, limited=True, room=left)
     if status >= 500 or status == 408:
-        return Again(said, room=left)
+        # A gateway that gave up on a model at work: the answer it did not wait for may be billed.
+        return Again(said, room=left, sent=status in _GATEWAY and took_s > _AT_WORK_S)
     return Refused(said)
 
 
@@ -137,9 +142,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("Retry-After")
     if value is None:
         return None
-    seconds = _number(value)
-    if seconds is not None:
-        return max(0.0, seconds)
+    if _number(value) is not None:
+        return _span(value)
     try:
         date, now = (parsedate_to_datetime(text) for text in (value, headers["Date"]))
     except (ValueError, KeyError):
@@ -153,14 +157,15 @@ def _number(text: str | None) -> float | None:
         value = float(text or "")
     except ValueError:
         return None
-    return value if value == value else None
+    return value if math.isfinite(value) else None
 
 
 def _span(text: str) -> float:
     """Seconds of "1s", "6m0s", "20ms" or a plain number."""
     plain = _number(text)
     if plain is not None:
-        return max(0.0, plain)
+        # A very large number is a moment, not a span.
+        return max(0.0, plain - time.time() if plain > _MOMENT else plain)
     return sum(float(number) * _SECONDS[unit] for number, unit in _SPAN.findall(text))
 
 

@@ -12,6 +12,7 @@ from pipeline.standin.settings import StandinSettings
 
 _ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
 _ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_OWN_FIELDS = {"model", "messages", "n", "seed", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
 # What a chat template may add around one message.
 _TOKENS_A_MESSAGE = 64
 
@@ -135,6 +136,8 @@ class TeacherSettings(Settings):
             raise ValueError("endpoints need served_by: one name for all of them, which the ledger's keys carry")
         if self.endpoints and (self.api_key_env or self.api_key_file):
             raise ValueError("with endpoints, each endpoint names its own key")
+        if own := _OWN_FIELDS & self.extra_body.keys():
+            raise ValueError(f"extra_body must not hold {', '.join(sorted(own))}: the recipe says these elsewhere")
         if self.api_key_env and self.api_key_file:
             raise ValueError("api_key_env and api_key_file are both set: name one of them")
         if self.batch is not None and len(self.endpoints) > 1:

@@ -12,13 +12,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import xxhash
 
+from pipeline.errors import Stop
 from pipeline.record import from_table, to_table
 from pipeline.store import Store
 
@@ -27,6 +28,7 @@ OPEN = f"{FOLDER}/open.json"
 """The charges, USD, of callers that have not closed: the keeper of the limits writes it."""
 _COMMIT_S, _REST = (0.03, 0.2), 5
 _FULL = 64
+_RETRY_S = (1, 2, 4, 8, 16, 30)
 _COSTS = b"longthought.cost_usd_by_caller"
 _REPLACES = b"longthought.replaces"
 _COST_COLUMNS = ("caller", "cost_usd", "unsure_usd")
@@ -87,6 +89,9 @@ class Entry:
         return self.outcome != "failed"
 
 
+_NAMES = [field.name for field in fields(Entry)]
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What a folder of the ledger has cost, by caller, USD (unsure amounts at their most), and its torn files."""
@@ -144,7 +149,11 @@ class Ledger:
         tables = self._tables(names)
         merged = set(names) - set(self.torn)
         if len(tables) > 1:
-            every = pa.concat_tables(tables.values(), promote_options="default")
+            # Files of an earlier version lack columns; read as rows they take the defaults.
+            every = pa.concat_tables(
+                table if table.schema.names == _NAMES else to_table(from_table(table, Entry), Entry)
+                for table in tables.values()
+            )
             self._write(_without_doubles(every), replaces=sorted(merged))
         else:
             merged -= set(tables)
@@ -181,7 +190,7 @@ class Ledger:
             self._full.clear()
             started = time.monotonic()
             try:
-                await asyncio.to_thread(self._write, to_table([entry for entry, _ in batch], Entry))
+                await self._write_through(to_table([entry for entry, _ in batch], Entry))
             except Exception as error:  # noqa: BLE001 every waiter must hear of it, whatever it is
                 _settle((done for _, done in batch), error)
             else:
@@ -193,6 +202,15 @@ class Ledger:
                 with contextlib.suppress(TimeoutError):
                     rest = min(high, max(low, _REST * (time.monotonic() - started)))
                     await asyncio.wait_for(self._full.wait(), rest)
+
+    async def _write_through(self, table: pa.Table) -> None:
+        """Write, and on storage over a network try again for a minute: these answers are paid for."""
+        for pause in () if self.store.is_local else _RETRY_S:
+            try:
+                return await asyncio.to_thread(self._write, table)
+            except Stop:
+                await asyncio.sleep(pause)
+        return await asyncio.to_thread(self._write, table)
 
     def _write(self, table: pa.Table, *, replaces: list[str] | None = None) -> None:
         name = f"{self.folder}/{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"

@@ -5,8 +5,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from pipeline.errors import Stop
 from pipeline.store import Store
@@ -20,7 +21,7 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
     """Hold the run's lock for the length of the block.
 
     Raises Stop while another command holds it. One whose process is gone is taken over: at once on the same machine,
-    after a minute without a sign of life on another. Storage without an atomic create leaves a gap of an instant.
+    after a minute without a sign of life on another. Two that start in the same instant may both get it.
     """
     held = _read(store)
     if held is not None and _lives(held):
@@ -28,7 +29,12 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
             f"{held['command']} (process {held['process']} on {held['machine']}) works on {store.root} right now: wait "
             f"until it ends, or end it; if it is gone for sure, delete {store.address(_NAME)}"
         )
-    mine = {"command": command, "machine": os.uname().nodename, "process": os.getpid()}
+    mine = {
+        "command": command,
+        "machine": os.uname().nodename,
+        "process": os.getpid(),
+        "started": _started(os.getpid()),
+    }
     _beat(store, mine)
     ended = threading.Event()
     beating = threading.Thread(target=_beat_on, args=(store, mine, ended), daemon=True)
@@ -49,25 +55,19 @@ def _read(store: Store) -> dict[str, Any] | None:
 
 
 def _lives(held: dict[str, Any]) -> bool:
-    if time.time() - held["beat"] > _STALE_S:
-        return False
-    return held["machine"] != os.uname().nodename or _is_running(held["process"])
+    if held["machine"] == os.uname().nodename:
+        # However long ago its last sign of life: a machine that slept wakes up again.
+        return bool(_started(held["process"]) == held["started"])
+    return bool(time.time() - held["beat"] <= _STALE_S)
 
 
-def _is_running(process: int) -> bool:
-    status = Path(f"/proc/{process}/stat")
+def _started(process: int) -> float | None:
+    """When a process was started; None when it is gone, or killed and not yet waited for: that works on nothing."""
     try:
-        # A process that was killed and not yet waited for is a zombie: it works on nothing.
-        return status.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except (OSError, IndexError):
-        pass
-    if Path("/proc").is_dir():
-        return False
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return True
+        found = psutil.Process(process)
+        return None if found.status() == psutil.STATUS_ZOMBIE else found.create_time()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _beat(store: Store, mine: dict[str, Any]) -> None:

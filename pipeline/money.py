@@ -7,6 +7,9 @@ calls can have cost; that stays charged, for nobody knows what was billed for th
 
 from collections.abc import Mapping
 
+# Sums of fractions drift; this is far below what any call costs.
+_CENT = 1e-9
+
 
 class Money:
     """Keeps the sum of all charges at or under a budget (USD)."""
@@ -39,8 +42,9 @@ class Money:
             self._live[caller] = reserved
 
     def lose(self, caller: str) -> None:
-        """Wait no longer for a caller that is gone; its charge stays."""
-        self._live.pop(caller, None)
+        """Wait no longer for a caller that is silent; its charge stays, and it may speak again."""
+        if self._live.get(caller, 0.0) > 0:
+            self._live.pop(caller)
 
     def reserve(self, caller: str, usd: float) -> bool:
         """Charge the most that a call can cost, if the budget allows."""
@@ -64,14 +68,17 @@ class Money:
 
     def open_charges(self) -> dict[str, float]:
         """The charges of callers that have not closed: to be on storage before a reservation counts."""
-        self._saved = {caller: self._charges[caller] for caller in self._open}
-        self.unsaved = False
-        return dict(self._saved)
+        return {caller: self._charges[caller] for caller in self._open}
 
-    def close_idle(self) -> None:
-        """Close every caller that has nothing reserved: what the ledger holds is its bill."""
+    def saved(self, charges: Mapping[str, float]) -> None:
+        """These charges are on storage now."""
+        self._saved = dict(charges)
+        self.unsaved = False
+
+    def close_idle(self, bought: Mapping[str, float]) -> None:
+        """Close every caller that has nothing reserved and whose bill the ledger holds in full."""
         for caller, reserved in list(self._live.items()):
-            if reserved <= 0:
+            if reserved <= 0 and bought.get(caller, 0.0) >= self._charges[caller] - _CENT:
                 self.note(caller, self._charges[caller], 0.0, closing=True)
 
     def _charge(self, caller: str, usd: float) -> None:

@@ -137,6 +137,10 @@ def _take(line: bytes, parts: _Parts) -> None:
 
 def _reply(content: str, reasoning: str, finish_reason: Any, usage: Any) -> Reply:
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    total = _count(usage, "total_tokens")
+    if completion is not None and total is not None:
+        # Some endpoints leave the thought out of completion_tokens and bill it all the same.
+        completion = max(completion, total - (prompt or 0))
     return Reply(
         content=content,
         reasoning=reasoning,
@@ -145,7 +149,7 @@ def _reply(content: str, reasoning: str, finish_reason: Any, usage: Any) -> Repl
         cached_tokens=min(_count(_inside(usage, "prompt_tokens_details"), "cached_tokens") or 0, prompt or 0),
         completion_tokens=completion or 0,
         reasoning_tokens=_count(_inside(usage, "completion_tokens_details"), "reasoning_tokens"),
-        counted=bool(prompt or completion),
+        counted=bool(prompt) and bool(completion),
     )
 
 

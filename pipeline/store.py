@@ -162,6 +162,9 @@ class Store:
         except OSError as error:
             # An object that goes while it is open ends in an error of its provider's own kind.
             if self.exists(name):
+                if error.errno is None and self.is_local:
+                    # A page or footer that is damaged is an OSError without a number.
+                    raise pa.ArrowInvalid(f"{self.address(name)} is damaged: {error}") from error
                 raise
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.address(name)) from error
 

@@ -7,6 +7,7 @@ retries included, takes a lease from the limits first.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,8 +27,18 @@ from pipeline.sse import Reply
 
 _BACKOFF_S = (0.2, 60.0)
 _HOPELESS = 10
-_FINISHED = {"stop": "stop", "length": "length", "eos": "stop", "end_turn": "stop", "max_tokens": "length"}
-_ABOUT_CONTENT = ("content", "safety", "policy", "context length", "context_length", "maximum context", "too long")
+_FINISHED = {"stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop"}
+_FINISHED |= {"length": "length", "max_tokens": "length", "model_length": "length"}
+# What is about a problem and not about the recipe; a context that is too small may be either.
+_ABOUT_CONTENT = (
+    "content filter",
+    "content_filter",
+    "content policy",
+    "content_policy",
+    "content management",
+    "safety",
+)
+_RUNS_ENOUGH = 2
 _CHARS_PER_TOKEN = 4
 _KNOWN_MEAN = 8
 
@@ -50,6 +61,8 @@ class Teacher:
     places: Sequence[Place]
     leases: Leases
     proven: bool = False
+    failed_before: Counter[str] = field(default_factory=Counter)
+    """How often earlier runs found no answer, by the call's key."""
     _refused: int = 0
     _given_up: int = 0
     _answers: int = 0
@@ -92,7 +105,7 @@ class Teacher:
     async def answer(self, call: Call) -> Answer:
         """One answer, through retries. Raises Unfinished when they run out, Stop when no endpoint is usable."""
         assert self._session is not None, "use the teacher in `async with`"
-        tries = _Tries(self.settings)
+        tries = _Tries(self.settings, answers_before=self._answers)
         worst = self.settings.worst_cost(call.messages, max_tokens=orjson.loads(call.sampling)["max_tokens"])
         while True:
             want = Want(self._likely_tokens(call), worst)
@@ -106,7 +119,7 @@ class Teacher:
                 reply, room = await ask(self._session, place, self._body(call, place), stream=self.settings.stream)
                 answer = self._answer(reply, call, worst=worst, place=place)
             except Again as again:
-                final = await self._after(again, lease, tries)
+                final = await self._after(again, lease, tries, call)
                 if final is not None:
                     return final
             except Refused as refused:
@@ -123,11 +136,14 @@ class Teacher:
         """Tell the limits at once what these calls came to."""
         await self.leases.flush()
 
-    async def _after(self, again: Again, lease: Lease, tries: "_Tries") -> Answer | None:
+    async def _after(self, again: Again, lease: Lease, tries: "_Tries", call: Call) -> Answer | None:
         """Give the lease back and wait before the next try. Raises, or returns a refusal, when there shall be none."""
         unsure = lease.want.usd if again.sent else 0.0
         tries.unsure_usd += unsure
         room = again.room
+        if room.wait_s is not None and room.wait_s > self.settings.patience_s:
+            self._leave(lease, again, settled_usd=unsure)
+            return None
         outcome = Outcome(
             lease.endpoint,
             "limited" if again.limited else "failed",
@@ -141,15 +157,23 @@ class Teacher:
         if wait is not None:
             await asyncio.sleep(wait)
             return None
-        if again.garbled and self.proven:
-            # It was asked often enough: asking on every later run would find the same.
-            return tries.paid(Answer(outcome="refused", why=f"{tries.errors} answers that can't be read: {again}"))
-        raise self._give_up(again, tries)
+        others = self._answers > tries.answers_before
+        if self.proven and (again.garbled or (others and self.failed_before[call.key] >= _RUNS_ENOUGH)):
+            # It was asked often enough, and others were answered: asking on every later run would find the same.
+            return tries.paid(Answer(outcome="refused", why=f"gave up after {tries.requests} requests: {again}"))
+        raise self._give_up(again, tries, others=others)
 
-    def _give_up(self, again: Again, tries: "_Tries") -> Unfinished | Stop:
+    def _leave(self, lease: Lease, again: Again, *, settled_usd: float) -> None:
+        """Ask this endpoint no more in this run: it wants longer than anyone would wait."""
+        hours = (again.room.wait_s or 0.0) / 3600
+        why = f"{self.places[lease.endpoint].base_url} asks to wait {hours:.1f} h ({again}): run the same command then"
+        outcome = Outcome(lease.endpoint, "unusable", -lease.want.tokens, why=why)
+        self.leases.give(lease, outcome, settled_usd=settled_usd)
+
+    def _give_up(self, again: Again, tries: "_Tries", *, others: bool) -> Unfinished | Stop:
         said = str(again)
         self._given_up += 1
-        if again.unreachable:
+        if again.unreachable and not others:
             where = ", ".join(place.base_url for place in self.places)
             fix = "start it or correct teacher.base_url, then run the same command again"
             return tries.unfinished(said, stop=Stop(f"the teacher at {where} can't be reached ({said}): {fix}"))
@@ -172,7 +196,8 @@ class Teacher:
         used = answer.prompt_tokens + answer.thought_tokens + answer.reply_tokens
         self._answers += 1
         self._mean_tokens += (used - self._mean_tokens) / self._answers
-        outcome = Outcome(lease.endpoint, "answered", used - lease.want.tokens, room.wait_s, room.requests, room.tokens)
+        wait = room.wait_s if room.wait_s is not None and room.wait_s <= self.settings.patience_s else None
+        outcome = Outcome(lease.endpoint, "answered", used - lease.want.tokens, wait, room.requests, room.tokens)
         self.leases.give(lease, outcome, settled_usd=answer.cost_usd + answer.unsure_usd)
         if answer.outcome == "answered":
             self.proven = True
@@ -194,7 +219,7 @@ class Teacher:
         try:
             return answer_of(reply, call, self.settings, worst=worst)
         except ValueError as error:
-            raise Again(place.safe(str(error)), sent=True) from None
+            raise Again(place.safe(str(error)), sent=True, garbled=True) from None
 
 
 def alone(settings: TeacherSettings, address: str | None = None, *, api_key: str | None = None) -> Teacher:
@@ -214,6 +239,7 @@ class _Tries:
     """What one call has been through."""
 
     settings: TeacherSettings
+    answers_before: int = 0
     requests: int = 0
     errors: int = 0
     unsure_usd: float = 0.0

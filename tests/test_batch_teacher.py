@@ -1,11 +1,16 @@
 """Buying through the batch API of the stand-in, over a socket: nothing is sent twice, whatever is killed and when."""
 
 import asyncio
+import contextlib
+import json
 import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from standin_api import served
 
 from pipeline.batch_teacher import BatchTeacher
@@ -16,6 +21,8 @@ from pipeline.leases import OwnOffice
 from pipeline.ledger import Call, Entry, Ledger, call_key, canonical, spent
 from pipeline.limits import Gate, Limits, LimitSettings
 from pipeline.money import Money
+from pipeline.standin.server import Standin
+from pipeline.standin.settings import StandinSettings
 from pipeline.store import Store
 from pipeline.teacher import alone, places_of
 from pipeline.truncated import Truncated
@@ -217,7 +224,68 @@ def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
                 await bought(engine, store, calls(2))
 
     asyncio.run(asked())
-    # What was to be sent is still noted, for nobody knows that it did not arrive; the key is in no file.
-    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert written
-    assert b"wrong-key-0002" not in written
+    assert noted(store) == []
+    assert b"wrong-key-0002" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@contextlib.asynccontextmanager
+async def behind_a_proxy(path: str, spoil: Callable[[web.StreamResponse], web.StreamResponse]) -> AsyncIterator[str]:
+    """A stand-in's address; the first reply to requests of that path is spoiled after the stand-in did its work."""
+    spoiled = []
+
+    @web.middleware
+    async def proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
+        reply = await handler(request)
+        if path in request.path and request.method == ("POST" if path.endswith("batches") else "GET") and not spoiled:
+            spoiled.append(request.path)
+            return spoil(reply)
+        return reply
+
+    app = Standin(StandinSettings(batch_s=0.1)).app()
+    app.middlewares.append(proxy)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    assert spoiled
+    await runner.cleanup()
+
+
+def test_a_batch_whose_acknowledgement_was_lost_is_found_and_not_ordered_twice(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+
+    async def lost() -> None:
+        async with behind_a_proxy("/v1/batches", lambda reply: web.Response(status=502, text="<html>")) as url:
+            async with teacher(settings(f"{url}/v1"), store) as engine:
+                assert await bought(engine, store, calls(5)) == []
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/stats") as stats:
+                said = await stats.json()
+            assert (said["batches"], said["billed"]["requests"]) == (1, 5)
+            assert noted(store) == []
+
+    asyncio.run(lost())
+
+
+def test_a_result_line_that_can_not_be_read_costs_one_call_another_batch_and_hangs_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+
+    def broken(reply: web.StreamResponse) -> web.StreamResponse:
+        assert isinstance(reply, web.Response)
+        assert isinstance(reply.body, bytes)
+        lines = reply.body.splitlines()
+        odd = json.loads(lines[1]) | {"response": "upstream error", "error": "timeout"}
+        return web.Response(body=b"\n".join([b"{broken", json.dumps(odd).encode(), *lines[2:]]))
+
+    async def odd() -> None:
+        async with (
+            behind_a_proxy("/content", broken) as url,
+            teacher(settings(f"{url}/v1"), store) as engine,
+        ):
+            assert await asyncio.wait_for(bought(engine, store, calls(5)), 30) == []
+        assert len(content(store)) == 5
+        assert noted(store) == []
+
+    asyncio.run(odd())

@@ -14,7 +14,8 @@ import pytest
 from rows import call, entry
 
 from pipeline.errors import Stop
-from pipeline.ledger import Ledger, call_key, canonical, spent
+from pipeline.ledger import Entry, Ledger, call_key, canonical, spent
+from pipeline.record import to_table
 from pipeline.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,3 +206,32 @@ def test_a_failed_write_does_not_block_the_ledger(tmp_path: Path) -> None:
 
     asyncio.run(through())
     assert list(ledger(tmp_path).read()) == [entry(1).key]
+
+
+def test_a_file_with_a_damaged_page_or_footer_is_named_as_torn_and_the_rest_is_read(tmp_path: Path) -> None:
+    for damage in (slice(40, 140), slice(-40, -12)):
+        folder = tmp_path / str(damage.start)
+        for draw in range(3):
+            asyncio.run(ledger(folder).add(entry(draw)))
+        victim = sorted((folder / "ledger" / PART).iterdir())[1]
+        content = bytearray(victim.read_bytes())
+        content[damage] = b"\xff" * len(content[damage])
+        victim.write_bytes(content)
+        mine = ledger(folder)
+        assert set(mine.read()) == {entry(0).key, entry(2).key}
+        assert mine.torn == [victim.name]
+        mine.merge()
+        assert set(mine.read()) == {entry(0).key, entry(2).key}
+        assert victim.exists()
+
+
+def test_answers_of_a_version_without_the_newer_columns_are_read_and_merged(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    old = to_table([entry(0)], Entry).drop_columns(["unsure_usd", "caller"])
+    store.write_table(f"ledger/{PART}/{0:020d}-old.parquet", old)
+    asyncio.run(ledger(tmp_path).add(entry(1, unsure_usd=0.25, caller="me")))
+    before = ledger(tmp_path).read()
+    assert before == {entry(0).key: entry(0), entry(1).key: entry(1, unsure_usd=0.25, caller="me")}
+    ledger(tmp_path).merge()
+    assert ledger(tmp_path).read() == before
+    assert spent(store).by_caller == {"": pytest.approx(0.001), "me": pytest.approx(0.251)}

@@ -56,7 +56,7 @@ def test_a_command_that_was_killed_is_taken_over_at_once_waited_for_or_not(tmp_p
 
 
 def test_another_machines_lock_holds_until_it_shows_no_sign_of_life(tmp_path: Path) -> None:
-    held = {"command": "jobs.run", "machine": "another-machine", "process": 1}
+    held = {"command": "jobs.run", "machine": "another-machine", "process": 1, "started": 0.0}
     (tmp_path / "lock.json").write_text(json.dumps({**held, "beat": time.time() - 30}))
     with pytest.raises(Stop, match="another-machine"), locked(Store(str(tmp_path)), command="b"):
         pass

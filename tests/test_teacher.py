@@ -165,7 +165,7 @@ def test_a_limit_holds_everyone() -> None:
 def test_limits_do_not_count_as_failed_attempts_but_have_a_patience() -> None:
     answer, api = ask(*[error(429, Retry_After="0")] * 4, whole(), stream=False, max_attempts=1)
     assert (answer.outcome, answer.attempts, len(api.seen)) == ("answered", 5, 5)
-    with pytest.raises(Unfinished, match=r"HTTP 429: slow down"):
+    with pytest.raises(Stop, match=r"asks to wait 1\.0 h \(HTTP 429: slow down\)"):
         ask(error(429, "slow down", Retry_After="3601"), stream=False)
 
 
@@ -181,9 +181,57 @@ def test_a_call_through_errors_only_is_left_for_the_next_run() -> None:
 
 
 def test_a_bad_request_is_refused_with_the_servers_words() -> None:
-    answer, api = ask(error(400, "maximum context\nlength is 4096"))
-    assert (answer.outcome, answer.why) == ("refused", "HTTP 400: maximum context length is 4096")
+    answer, api = ask(error(400, "it breaks our\ncontent policy"))
+    assert (answer.outcome, answer.why) == ("refused", "HTTP 400: it breaks our content policy")
     assert len(api.seen) == 1
+
+
+def test_a_context_that_is_too_small_is_the_recipes_fault_until_something_was_answered() -> None:
+    too_long = error(400, "maximum context length is 4096")
+    with pytest.raises(Unfinished, match="maximum context length"):
+        ask(too_long)
+    api = FakeApi([whole(), too_long])
+
+    async def two() -> Answer:
+        async with api, alone(settings(api.base_url, stream=False)) as teacher:
+            await teacher.answer(call(0))
+            return await teacher.answer(call(1))
+
+    assert asyncio.run(two()).outcome == "refused"
+
+
+def test_a_call_that_fails_in_every_run_while_others_are_answered_is_given_up_with_a_reason() -> None:
+    async def third_run(before: int) -> Answer:
+        api = FakeApi([error(500), whole(), error(500)])
+        async with api, alone(settings(api.base_url, stream=False, max_attempts=3)) as teacher:
+            poison, fine = call(0), call(1)
+            teacher.failed_before[poison.key] = before
+            teacher.proven = True
+            asked = asyncio.create_task(teacher.answer(poison))
+            while not api.seen:
+                await asyncio.sleep(0.001)
+            await teacher.answer(fine)
+            return await asked
+
+    assert asyncio.run(third_run(2)).outcome == "refused"
+    with pytest.raises(Unfinished):
+        asyncio.run(third_run(1))
+
+
+def test_a_wait_longer_than_anyones_patience_ends_the_run_with_its_hours() -> None:
+    with pytest.raises(Stop, match=r"asks to wait 24\.0 h"):
+        ask(error(429, Retry_After="86400"), stream=False)
+    answer, _ = ask(whole(), stream=False)
+    assert answer.outcome == "answered"
+
+
+def test_thoughts_left_out_of_the_completion_are_paid_for_too() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 30_011}
+    answer, _ = ask(whole("2", usage=usage), stream=False, completion_usd_per_mtok=10.0)
+    assert answer.cost_usd == pytest.approx(0.30001)
+    half, _ = ask(whole("2", usage={"prompt_tokens": 10}), stream=False, completion_usd_per_mtok=10.0)
+    # 100 tokens are the cap: what is not counted may have been all of it.
+    assert half.cost_usd + half.unsure_usd == pytest.approx(100 * 10 / 1e6)
 
 
 def test_a_filtered_answer_is_refused() -> None:
