@@ -31,8 +31,8 @@ PRICES = {"prompt_usd_per_mtok": 1000.0, "completion_usd_per_mtok": 1000.0}
 PART = "distill/shard-00000"
 
 
-def calls(count: int) -> list[Call]:
-    sampling = canonical({"temperature": 0.6, "top_p": 0.95, "max_tokens": 400})
+def calls(count: int, max_tokens: int = 400) -> list[Call]:
+    sampling = canonical({"temperature": 0.6, "top_p": 0.95, "max_tokens": max_tokens})
     made = []
     for draw in range(count):
         question = f'How many times does the letter "a" appear in the text: "banana{"a" * (draw % 5)}"?'
@@ -163,16 +163,16 @@ def test_lines_that_fail_or_expire_go_into_another_batch(tmp_path: Path) -> None
 
 def test_a_budget_holds_for_batches_too(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    worst = settings("http://h/v1").worst_cost(calls(1)[0].messages, max_tokens=400)
-    money = Money(10.5 * worst, bought={}, left_open={})
+    worst = settings("http://h/v1").worst_cost(calls(1)[0].messages, max_tokens=60)
+    money = Money(3.5 * worst, bought={}, left_open={})
 
     async def until_it_is_spent() -> None:
         async with served(batch_s=0.1) as api:
             async with teacher(settings(f"{api.url}/v1", calls=5), store, money) as engine:
                 with pytest.raises(Stop, match=r"budget_usd=.* is reached"):
-                    await bought(engine, store, calls(200))
+                    await bought(engine, store, calls(200, max_tokens=60))
             entries: list[Entry] = list(Ledger(store, PART).read().values())
-            assert len(entries) >= 10
+            assert len(entries) >= 3
             assert sum(entry.cost_usd for entry in entries) <= money.budget_usd
             assert sum(entry.cost_usd for entry in entries) == pytest.approx(money.charged_usd)
             assert (await api.stats())["billed"]["requests"] == len(entries)
