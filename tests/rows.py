@@ -5,6 +5,21 @@ from typing import Any
 from pipeline.ledger import Call, Entry, call_key
 from pipeline.record import Problem, Trace, problem_id
 
+ADDING = (
+    "import asyncio, sys\nsys.path.insert(0, 'tests')\nfrom rows import entry\n"
+    "from pipeline.ledger import Ledger\nfrom pipeline.store import Store\n"
+    "async def one(ledger, draw):\n"
+    "    await ledger.add(entry(draw))\n"
+    "    print(entry(draw).key, flush=True)\n"
+    "async def main():\n"
+    "    ledger = Ledger(Store(sys.argv[1]), sys.argv[2])\n"
+    "    for at in range(0, 1000000, 4):\n"
+    "        await asyncio.gather(*(one(ledger, at + n) for n in range(4)))\n"
+    "        if at % 20 == 16: ledger.merge()\n"
+    "asyncio.run(main())\n"
+)
+"""A program that adds answers to the ledger of ROOT and PART, four at a time, and prints each key once it is held."""
+
 
 def problem(prompt: str = "What is 1 + 1?", **columns: Any) -> Problem:
     rest = {"source": "made", "kind": "math", "answer": "2", "solution": "", "licence": "CC0"}

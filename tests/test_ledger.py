@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rows import call, entry
+from rows import ADDING, call, entry
 
 from pipeline.errors import Stop
 from pipeline.ledger import Entry, Ledger, call_key, canonical, spent
@@ -128,20 +128,7 @@ def test_a_reader_misses_nothing_while_another_merges(tmp_path: Path) -> None:
 
 
 def test_a_kill_loses_no_acknowledged_answer(tmp_path: Path) -> None:
-    program = (
-        "import asyncio, sys\nsys.path.insert(0, 'tests')\nfrom rows import entry\n"
-        "from pipeline.ledger import Ledger\nfrom pipeline.store import Store\n"
-        "async def one(ledger, draw):\n"
-        "    await ledger.add(entry(draw))\n"
-        "    print(entry(draw).key, flush=True)\n"
-        "async def main():\n"
-        "    ledger = Ledger(Store(sys.argv[1]), sys.argv[2])\n"
-        "    for at in range(0, 1000000, 4):\n"
-        "        await asyncio.gather(*(one(ledger, at + n) for n in range(4)))\n"
-        "        if at % 40 == 36: ledger.merge()\n"
-        "asyncio.run(main())\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path), PART]
+    command = [sys.executable, "-c", ADDING, str(tmp_path), PART]
     seen = 0
     for kill_after in (1, 30, 75):
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import s3
-from rows import entry, trace
+from rows import ADDING, entry, trace
 from tiny import recipe, recorded, run, succeed
 
 from cluster.models import identity, local_path
@@ -232,20 +232,7 @@ def test_what_was_spent_is_the_sum_over_all_shards_and_callers(store: Store) -> 
 
 
 def test_a_kill_loses_no_acknowledged_answer(store: Store) -> None:
-    program = (
-        "import asyncio, sys\nsys.path.insert(0, 'tests')\nfrom rows import entry\n"
-        "from pipeline.ledger import Ledger\nfrom pipeline.store import Store\n"
-        "async def one(ledger, draw):\n"
-        "    await ledger.add(entry(draw))\n"
-        "    print(entry(draw).key, flush=True)\n"
-        "async def main():\n"
-        "    ledger = Ledger(Store(sys.argv[1]), sys.argv[2])\n"
-        "    for at in range(0, 1000000, 4):\n"
-        "        await asyncio.gather(*(one(ledger, at + n) for n in range(4)))\n"
-        "        if at % 20 == 16: ledger.merge()\n"
-        "asyncio.run(main())\n"
-    )
-    command = [sys.executable, "-c", program, store.root, PART]
+    command = [sys.executable, "-c", ADDING, store.root, PART]
     for kill_after in (1, 25):
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         assert child.stdout is not None

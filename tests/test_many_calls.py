@@ -1,4 +1,4 @@
-"""What the benchmarks of calls found, held: when a 429 holds everyone, and how many calls exist at once."""
+"""Buying many calls at once: when a 429 holds everyone, and how many calls exist at a time."""
 
 import asyncio
 import gc
