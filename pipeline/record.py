@@ -17,8 +17,9 @@ import xxhash
 
 Row = TypeVar("Row")
 
-Kind = Literal["math", "text", "choice"]
-"""How an answer is compared: by value, as normalised text, or as one letter."""
+Kind = Literal["math", "text", "choice", "code", "gym", "judge"]
+"""How an answer is compared: by value, as normalised text, as one letter, by running its tests, by reasoning-gym's own
+scorer, or by asking a model."""
 
 _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -43,7 +44,8 @@ class Trace:
     """One draw for one problem, with what it cost and how it was judged.
 
     Token counts are the engine's own; `seconds` is the time of the call that was answered; `cost_usd` is
-    that call's bill. `drop` is set when the engine gave no reply (its verdict is then None).
+    that call's bill. `drop` is set when the engine gave no reply (its verdict is then None). `vote` numbers the classes
+    of equal answers among a problem's draws of one generation, blind to the gold answer; None without an answer.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Trace:
     found: str | None
     why: str | None
     drop: str | None
+    vote: int | None = None
 
 
 def problem_id(prompt: str) -> str:

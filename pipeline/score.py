@@ -7,13 +7,51 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 
-from pipeline.record import Trace
-
 _Z95 = NormalDist().inv_cdf(0.975)
 _RESAMPLES = 10_000
+
+
+class Judged(Protocol):
+    """What a score needs to know of a draw; a Trace is one, and so is a row that someone else wrote."""
+
+    @property
+    def id(self) -> str:
+        """The problem."""
+        ...
+
+    @property
+    def verdict(self) -> str | None:
+        """correct, wrong, undecided, or None where there was nothing to judge."""
+        ...
+
+    @property
+    def vote(self) -> int | None:
+        """The class of equal answers among the problem's draws, None without an answer."""
+        ...
+
+    @property
+    def finish_reason(self) -> str:
+        """length when it was truncated."""
+        ...
+
+    @property
+    def thought_tokens(self) -> int:
+        """Tokens of the thought."""
+        ...
+
+    @property
+    def reply_tokens(self) -> int:
+        """Tokens of the reply."""
+        ...
+
+    @property
+    def drop(self) -> str | None:
+        """Why there was no reply, None when there was one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +96,7 @@ class Difference:
     p_value: float
 
 
-def rates(traces: Sequence[Trace]) -> dict[str, float]:
+def rates(traces: Sequence[Judged]) -> dict[str, float]:
     """Problem id -> share of right draws among the judged ones; problems without a judged draw are left out."""
     right: dict[str, list[bool]] = {}
     for trace in traces:
@@ -67,7 +105,7 @@ def rates(traces: Sequence[Trace]) -> dict[str, float]:
     return {problem: sum(draws) / len(draws) for problem, draws in right.items()}
 
 
-def score(traces: Sequence[Trace]) -> Score:
+def score(traces: Sequence[Judged]) -> Score:
     """The score of one model's traces on one benchmark."""
     by_problem = list(rates(traces).values())
     right: dict[str, list[bool]] = {}

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pipeline.ledger import Call, Entry
 from pipeline.record import Problem, Trace
 from pipeline.truncated import Truncated, chain, joined
-from pipeline.verify import Submission, Verifier
+from pipeline.verdict import Submission
+from pipeline.verify import Verifier
 
 
 def traces_of(

@@ -10,7 +10,6 @@ import selectors
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +17,7 @@ import orjson
 
 from pipeline.answers import choice, exact_number, final_answer, normal, same_text
 from pipeline.settings import Settings
+from pipeline.verdict import Submission, Verdict
 
 _ROOT = Path(__file__).resolve().parent.parent
 _WORDS = re.compile(r"[A-Za-z][A-Za-z '’.,!?-]*")
@@ -34,25 +34,6 @@ class VerifySettings(Settings):
     """Address space of one judge, MiB."""
     judges: int = 1
     """Judge processes in each verifying actor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`verdict` is correct, wrong or undecided; `found` the answer taken out of the reply; `why` the deciding rule."""
-
-    verdict: str
-    found: str | None
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What is judged: a reply without its thought, and what it is held against."""
-
-    kind: str
-    gold: str
-    reply: str
-    finish_reason: str
 
 
 class Verifier:

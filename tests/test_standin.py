@@ -22,7 +22,8 @@ from pipeline.standin.settings import StandinSettings
 from pipeline.standin.worked import KINDS as WORKED
 from pipeline.standin.worked import work
 from pipeline.teacher import alone
-from pipeline.verify import Submission, Verifier, VerifySettings
+from pipeline.verdict import Submission
+from pipeline.verify import Verifier, VerifySettings
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = {

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from pipeline.prompts import split
-from pipeline.verify import Submission, Verdict, Verifier, VerifySettings, decide
+from pipeline.verdict import Submission, Verdict
+from pipeline.verify import Verifier, VerifySettings, decide
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

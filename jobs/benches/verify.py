@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from jobs.benches.result import Result
-from pipeline.verify import Submission, Verifier, VerifySettings
+from pipeline.verdict import Submission
+from pipeline.verify import Verifier, VerifySettings
 
 
 def verify() -> Result:
