@@ -1,28 +1,38 @@
-r"""Take the final answer out of a reply, and compare it with the gold answer where that needs no algebra.
+r"""Take the final answer out of a reply.
 
-Only the reply after the thought is looked at. The last `\boxed{}` counts; when it is cut off there
-is no answer, however many complete boxes stand before it. Without a box, an answer that is plainly stated counts.
+Only the reply after the thought is looked at. The last `\boxed{}` counts, with the boxes that stand beside it; when it
+is cut off there is no answer, however many complete boxes stand before. Without a box, an answer that is plainly
+stated counts. A reply that ends on two different answers has two, and both must be right.
 """
 
 import re
-from fractions import Fraction
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+from pipeline.prompts import split
+from pipeline.written import MINUS, NUMBER, choice, exact_number, normal
+
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*(?P<brace>\{)?")
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,;&*]|\\[()\[\],;: ]|\\q?quad|\b(?:and|or)\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or|,)?\s*\}|\b[A-Za-z](?:_\d)?\s*=|\\\\)*+"
+)
+_LONGEST_BETWEEN = 60
+_NEGATED = re.compile(r"(?:^|[=$(\[:]|\bis)\s*-\s*$")
+_TAIL_CHARACTERS = 4000
 _INTRODUCED = re.compile(
     r"""(?ix)
-    ^[*_>\s-]*(?:\#{4}|(?:the\s)?(?:final\s|correct\s)?answer\s?[:=]|A\s?:)
-    | \banswer\s(?:is|would\sbe|should\sbe)\b\s?:?
+    ^[*_>\s\#-]*(?:\#{4}|(?:so\s|thus\s|hence\s)?(?:my\s|the\s)?(?:final\s|correct\s)?(?:answer|option|choice|result)\s?\**\s?[:=]|A\s?:)
+    | \b(?:answers?|results?|solutions?|correct\ (?:option|choice)|(?:option|choice)\ is)\b(?:\sto\s(?:the|this)\s\w+)?
+      \s(?:is|are|would\sbe|should\sbe|must\sbe|comes\sto|equals)\b\s?(?:therefore|thus|then|simply|just|option|choice|equal\sto)?\s?:?
     """
 )
-_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|[-+]?\.\d+"
-_PLAIN_NUMBER = re.compile(rf"(?<![\w.])(?:{_NUMBER})(?![\w]|\.\d)")
-_WITH_UNIT = re.compile(rf"(?P<number>{_NUMBER})\s+[A-Za-z]{{2,}}[A-Za-z .'/-]*")
+_PLAIN_NUMBER = re.compile(rf"(?<![\w.])(?:{NUMBER})(?![\w]|\.\d)")
+_WITH_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+[A-Za-z]{{2,}}[A-Za-z .'/-]*")
 _SENTENCE_END = re.compile(r"[.!?]\**\s+(?=[A-Z*])")
+_REASON = re.compile(r",?\s(?:that\s+is\b,?|i\.e\.|because|since|as\s+(?:we|the|it|shown)|which|where|so\s+that)\b")
+_SEGMENT = re.compile(r"\$\$?([^$]{1,500})\$\$?|\\\((.{1,500}?)\\\)|\\\[(.{1,500}?)\\\]")
 _QUOTES = "\"“”'‘’`*"
 # The look-behind keeps a long run of quotes from being tried at each of them.
 _QUOTED = re.compile(rf"(?<![{_QUOTES}])[{_QUOTES}]+([^\s{_QUOTES}]+)[{_QUOTES}]+")
 _ENDS_QUOTED = re.compile(rf"(?:\bis|:)\s*[{_QUOTES}]+[^\s{_QUOTES}]+[{_QUOTES}]+\.?$")
-_CHOICE = re.compile(r"\(?([A-Za-z])\)?(?:[.:)]\s.*)?")
 # After a number these make another number, or no answer, of it; other words are units.
 _NO_UNIT = re.compile(
     r"(?i)\b(?:pi|thousand|million|billion|trillion|hundred|dozen|half|less|more|fewer|than|or|and|to|plus|minus|over"
@@ -31,124 +41,205 @@ _NO_UNIT = re.compile(
 # A last line with any of these says more than one number.
 _UNSURE = re.compile(
     r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
-    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
+    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
 )
-_MINUS = "\N{MINUS SIGN}"
-LONGEST_NUMBER = 1000
-_EXACT = re.compile(rf"(?P<mantissa>{_NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.IGNORECASE)
-_FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{_NUMBER})\}}\s*\{{(?P<bottom>{_NUMBER})\}}")
-_SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
-_RATIO = re.compile(rf"(?P<sign>)(?P<top>{_NUMBER})\s*/\s*(?P<bottom>{_NUMBER})")
-_POWER = re.compile(
-    rf"(?:(?P<mantissa>{_NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?"
+_TAKEN_BACK = re.compile(
+    r"(?i)\b(?:that|this|it)\s+(?:cannot|can't|can\s+not|is\s+not|isn't|was)\s+(?:be\s+)?(?:right|correct|wrong)\b"
+    r"|\b(?:could\s+not|cannot|can't|couldn't)\s+find\s+(?:the|an)\s+answer"
 )
-_WRAPPING = re.compile(r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|\\[,;!: ]|\\left|\\right|\\displaystyle")
-_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-_TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
+_CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
+_FENCE = re.compile(r"(?m)^\s*```\w*\s*$")
+_CHOSEN = re.compile(
+    r"(?i:choose|choice|option|select|pick|answer)\b[^.A-Z]{0,40}?\s\(?([A-J])\)?[.*]*$"
+    r"|(?:^|(?i:option|choice|answer)\s|[\s(])\(?([A-J])\)?\s(?i:is\s(?:the\s)?(?:correct|right|best))"
+    r"|(?i:^\W*(?:it(?:'|\s)?i?s|so|therefore|thus|hence),?\s)\(?([A-J])\)?[.*]*$"
+)
+_DENIED = re.compile(r"(?i)\bnot\b|n't|\bno\b|\bor\b|\bneither\b|\?")
+_DOUBT = re.compile(r"(?i)\b(?:not|no|or|about|approximately|around|maybe|perhaps|guess|cannot|unsure|if)\b|n't|\?")
 
 
-def final_answer(reply: str, *, kind: str, gold: str) -> str | None:
-    """The answer that the reply ends on, or None when it states none (or its last box is cut off)."""
-    reply = reply.replace(_MINUS, "-")
+def final_answers(reply: str, *, kind: str, gold: str) -> list[str]:
+    """The answers that the reply ends on; none when it states none or its last box is cut off, two when it ends on two
+    different ones."""
+    reply = _after_thought(reply).replace(MINUS, "-")
     boxes = list(_BOX.finditer(reply))
-    if boxes:
-        return _inside(reply, boxes[-1].end())
-    lines = [" ".join(line.split()) for line in reply.splitlines() if line.strip()]
-    for line in reversed(lines):
-        introduced = list(_INTRODUCED.finditer(line))
-        if introduced and (answer := line[introduced[-1].end() :].strip()):
-            return _stated(answer, kind=kind)
-    if kind == "text" and len(lines) == 1 and not _QUOTED.search(lines[0]):
-        # A reply of one line is its answer, however many words that has.
-        return normal(lines[0])
-    return _plain(lines[-1], kind=kind, gold=gold) if lines else None
+    if not boxes:
+        stated = _without_box(reply[-_TAIL_CHARACTERS:], kind=kind, gold=gold)
+        return [] if stated is None else [stated]
+    boxed, end = _boxed(reply, boxes)
+    tail = reply[end : end + _TAIL_CHARACTERS]
+    if boxed is None or _TAKEN_BACK.search(tail):
+        return []
+    after = _stated_after(tail, kind=kind, gold=gold)
+    return [boxed] if after is None or normal(after) == normal(boxed) else [boxed, after]
 
 
-def exact_number(text: str) -> Fraction | None:
-    """The exact value of a written number (integer, decimal, fraction, power of ten), or None if it is none."""
-    if len(text) > LONGEST_NUMBER:
-        return None
-    text = _TAIL.sub("", normal(text)).strip().lstrip("$")
-    if match := _EXACT.fullmatch(text):
-        return _scaled(match["mantissa"], match["e"])
-    if match := _POWER.fullmatch(text):
-        return _scaled(match["mantissa"] or "1", match["e"])
-    if match := _FRACTION.fullmatch(text) or _SHORT_FRACTION.fullmatch(text) or _RATIO.fullmatch(text):
-        bottom = _scaled(match["bottom"], None)
-        top = _scaled(match["top"], None)
-        return None if bottom == 0 else (-1 if match["sign"] == "-" else 1) * top / bottom
-    return None
+def _after_thought(reply: str) -> str:
+    """Without a thought that came along with the reply; one that never ends leaves nothing."""
+    return split(reply, truncated=True).reply if "think>" in reply else reply
 
 
-def normal(text: str) -> str:
-    """The text without LaTeX wrapping and spacing that no answer depends on."""
-    text = _TEXT.sub(r" \1 ", text.strip().replace(_MINUS, "-"))
-    before = None
-    while before != text:
-        before = text
-        text = _WRAPPING.sub("", text).strip().rstrip(".").strip()
-    return " ".join(text.split())
+def _boxed(reply: str, boxes: list[re.Match[str]]) -> tuple[str | None, int]:
+    """What the last box holds, together with those that only a comma or a word parts from it, and where it ends."""
+    last, end = _inside(reply, boxes[-1])
+    if last is None:
+        return None, end
+    together, start = [last], boxes[-1].start()
+    for box in reversed(boxes[:-1]):
+        inside, closed = _inside(reply, box)
+        between = reply[closed:start]
+        if inside is None or closed > start or len(between) > _LONGEST_BETWEEN or not _BETWEEN_BOXES.fullmatch(between):
+            break
+        together.insert(0, inside)
+        start = box.start()
+    if len({normal(inside) for inside in together}) == 1:
+        return (f"-{last}" if _NEGATED.search(reply[max(0, start - 20) : start]) else last), end
+    return (" or " if "or" in reply[start:end].split() else ", ").join(together), end
 
 
-def choice(text: str) -> str | None:
-    """The one letter that a choice is ("B", "(b)", "B. Paris"), upper case, or None if it is not just one."""
-    match = _CHOICE.fullmatch(normal(text))
-    return match[1].upper() if match else None
-
-
-def same_text(a: str, b: str) -> bool:
-    """Whether two texts are the same but for case, spacing and quotes around them."""
-    return _folded(a) == _folded(b)
-
-
-def _inside(text: str, start: int) -> str | None:
+def _inside(text: str, box: re.Match[str]) -> tuple[str | None, int]:
+    if box["brace"] is None:
+        # TeX takes one sign: \boxed 5 is a box around 5.
+        bare = re.match(r"-?\d+(?:\.\d+)?|\\?\w", text[box.end() : box.end() + 50])
+        return (bare.group(), box.end() + bare.end()) if bare else (None, box.end())
     depth = 1
-    for end in range(start, len(text)):
+    for end in range(box.end(), len(text)):
         if text[end] in "{}" and text[end - 1] != "\\":
             depth += 1 if text[end] == "{" else -1
             if depth == 0:
-                return text[start:end].strip() or None
+                return _unwrapped(text[box.end() : end]) or None, end + 1
+    return None, len(text)
+
+
+def _unwrapped(inside: str) -> str:
+    """A box in a box, and words such as `answer:` before the answer."""
+    inside = inside.strip()
+    if match := _BOX.match(inside):
+        inner, end = _inside(inside, match)
+        if inner is not None and end == len(inside):
+            return inner
+    return inside
+
+
+def _stated_after(tail: str, *, kind: str, gold: str) -> str | None:
+    """Another answer that is stated behind the box, if it is plainly one."""
+    if kind not in ("math", "choice"):
+        return None
+    for line in reversed([" ".join(line.split()) for line in tail.splitlines() if line.strip()]):
+        introduced = list(_INTRODUCED.finditer(line))
+        if introduced and (answer := line[introduced[-1].end() :].strip()):
+            stated = _stated(answer, kind=kind, gold=gold)
+            plain = choice(stated) if kind == "choice" else exact_number(stated) is not None
+            return stated if plain else None
     return None
 
 
-def _stated(answer: str, *, kind: str) -> str:
-    answer = normal(answer)
-    if kind == "text":
+def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
+    reply = _CALCULATED.sub("", _FENCE.sub("", _display_on_one_line(reply)))
+    if kind != "text":
+        reply = reply.replace("**", "").replace(r"\$", "")
+    lines = [" ".join(line.split()) for line in reply.splitlines() if line.strip()]
+    for place in range(len(lines) - 1, -1, -1):
+        introduced = list(_INTRODUCED.finditer(lines[place]))
+        if not introduced:
+            continue
+        answer = lines[place][introduced[-1].end() :].strip(" *_")
+        if answer.strip(" $:."):
+            return _stated(lines[place][introduced[-1].end() :].strip(), kind=kind, gold=gold)
+        if place + 1 < len(lines):
+            return _stated(lines[place + 1], kind=kind, gold=gold)
+    if kind in ("text", "gym") and len(lines) == 1 and not _QUOTED.search(lines[0]):
+        # A reply of one line is its answer, however many words that has.
+        return normal(lines[0])
+    if not lines:
+        return None
+    said = _plain(lines[-1], kind=kind, gold=gold)
+    # A choice may come first and its reasons behind.
+    return choice(lines[0]) if said is None and kind == "choice" else said
+
+
+def _display_on_one_line(text: str) -> str:
+    for opener, closer in ((r"\[", r"\]"), ("$$", "$$")):
+        at = 0
+        while (start := text.find(opener, at)) >= 0 and (end := text.find(closer, start + 2)) >= 0:
+            text = text[:start] + text[start : end + 2].replace("\n", " ") + text[end + 2 :]
+            at = end + 2
+    return text
+
+
+def _stated(answer: str, *, kind: str, gold: str) -> str:
+    if kind in ("text", "gym"):
+        answer = normal(answer)
         quoted = _QUOTED.findall(answer)
         return str(quoted[-1]) if quoted else answer
-    answer = normal(_SENTENCE_END.split(answer, maxsplit=1)[0])
+    answer = _SENTENCE_END.split(answer, maxsplit=1)[0]
+    answer = _REASON.split(answer, maxsplit=1)[0]
+    segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(answer)]
+    if len(segments) == 1 and not re.search(r"\d", _SEGMENT.sub("", answer)) and not _DOUBT.search(answer):
+        answer = segments[0] + _unit_behind(answer)
+    answer = normal(answer)
+    if kind == "choice" or re.search(r"[A-Za-z$%]", gold):
+        return answer
     # "18 dollars per day" states 18; "3x + 2" or "x + 3" are left for the algebra.
     unit = _WITH_UNIT.fullmatch(answer.lstrip("$"))
     return unit["number"] if unit and not _NO_UNIT.search(answer) else answer
+
+
+def _unit_behind(answer: str) -> str:
+    """The unit that follows a formula at once, when it is one word: $5$ cm."""
+    behind = re.search(r"(?:\$|\\\)|\\\])\s*([A-Za-z]{1,12})\.?\**$", answer)
+    return f" \\text{{{behind[1]}}}" if behind else ""
 
 
 def _plain(line: str, *, kind: str, gold: str) -> str | None:
     """What the last line says without any introduction; None when that could be more than one thing."""
     bare = normal(line)
     if kind == "choice":
-        return choice(bare)
-    if kind == "text":
+        return _chosen(bare)
+    if kind in ("text", "gym"):
         quoted = _QUOTED.findall(line)
         if len(set(quoted)) > 1 and not _ENDS_QUOTED.search(line):
             return None
         return str(quoted[-1]) if quoted else bare if " " not in bare else None
     if exact_number(bare) is not None:
         return bare
-    if exact_number(gold) is None:
+    segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(line)]
+    if segments and not _DOUBT.search(_SEGMENT.sub("", line)):
+        return _from_formula(line, segments)
+    return _from_words(line) if exact_number(gold) is not None else None
+
+
+def _chosen(line: str) -> str | None:
+    """The letter that a line without any introduction chooses."""
+    if choice(line) is not None:
+        return choice(line)
+    if _DENIED.search(line):
         return None
-    if "=" in line:
-        said = normal(line.rpartition("=")[2])
-        return said if exact_number(said) is not None else None
+    letters = {match[1] or match[2] or match[3] for match in _CHOSEN.finditer(line)}
+    return letters.pop() if len(letters) == 1 else None
+
+
+def _from_formula(line: str, segments: list[str]) -> str | None:
+    """The formula that a last line ends on or consists of."""
+    rest = _SEGMENT.sub("", line).strip(" .*")
+    ends = re.search(r"(?i)(?:\b(?:so|thus|hence|therefore|gives|is)\b|,)[^$\d]{0,30}$", _before_last_formula(line))
+    if (len(segments) == 1 or (ends and len(segments) <= 3)) and not re.search(r"\d", rest):
+        said = segments[-1]
+        return normal(said.rpartition("=")[2]) if "=" in said else normal(said)
+    return None
+
+
+def _before_last_formula(line: str) -> str:
+    last = [match.start() for match in _SEGMENT.finditer(line)][-1]
+    return line[:last]
+
+
+def _from_words(line: str) -> str | None:
+    line = line.replace("**", "").rpartition("=")[2]
+    if exact_number(said := normal(line)) is not None:
+        return said
     if _UNSURE.search(line):
         return None
     # One number in the last line is what it says; two different ones could be right by luck.
     numbers = set(_PLAIN_NUMBER.findall(line))
     return str(numbers.pop()) if len(numbers) == 1 else None
-
-
-def _scaled(mantissa: str, exponent: str | None) -> Fraction:
-    return Fraction(mantissa.replace(",", "")) * Fraction(10) ** int(exponent or 0)
-
-
-def _folded(text: str) -> str:
-    return normal(text).strip("\"'`“”‘’ ").casefold()

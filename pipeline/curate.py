@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from pipeline.answers import exact_number, normal
+from pipeline.written import exact_number, normal
 from pipeline.record import Problem, problem_id
 from pipeline.settings import Settings
 from pipeline.sources import Raw, Slice, Source, read

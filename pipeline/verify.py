@@ -1,26 +1,25 @@
 """Judge a reply against the gold answer: correct, wrong or undecided, with what was found and why.
 
-Plain numbers and texts are decided exactly, here. What needs algebra goes to judges: processes that are killed and
-replaced when they run past their time, so that one hostile reply costs seconds and is `undecided`, not a hang.
+Plain numbers, letters and texts are decided exactly, here. What needs reading or algebra goes to judges: processes that
+are killed and replaced when they run past their limits, so that one hostile reply costs seconds and is `undecided`.
 """
 
 import queue
 import re
-import selectors
-import subprocess
-import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-import orjson
-
-from pipeline.answers import choice, exact_number, final_answer, normal, same_text
+from pipeline.answers import final_answers
+from pipeline.judges import Judge
 from pipeline.settings import Settings
 from pipeline.verdict import Submission, Verdict
+from pipeline.written import choice, exact_number, normal, same_text
 
-_ROOT = Path(__file__).resolve().parent.parent
-_WORDS = re.compile(r"[A-Za-z][A-Za-z '’.,!?-]*")
+_BOXED = re.compile(r"\$*\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}\$*")
+# A letter in words or brackets is a choice, also among problems of kind math: \text{(C)}.
+_LETTER = re.compile(r"\\text(?:bf)?\s*\{\s*\(?[A-J]\)?\s*\}|\([A-J]\)")
+_Given = TypeVar("_Given")
 
 
 class VerifySettings(Settings):
@@ -28,8 +27,8 @@ class VerifySettings(Settings):
 
     operational: ClassVar[frozenset[str]] = frozenset({"judges"})
 
-    timeout_s: float = 10.0
-    """Seconds one symbolic comparison may take before its judge is killed and the row is undecided."""
+    timeout_s: float = 5.0
+    """Seconds of CPU time that one comparison may take before its judge is killed and the row is undecided."""
     memory_mb: int = 4096
     """Address space of one judge, MiB."""
     judges: int = 1
@@ -42,9 +41,9 @@ class Verifier:
     def __init__(self, settings: VerifySettings) -> None:
         self._settings = settings
         self._threads = ThreadPoolExecutor(settings.judges, thread_name_prefix="judge")
-        self._idle: queue.SimpleQueue[_Judge] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Judge] = queue.SimpleQueue()
         for _ in range(settings.judges):
-            self._idle.put(_Judge(settings))
+            self._idle.put(Judge(cpu_s=settings.timeout_s, memory_mb=settings.memory_mb))
 
     def __enter__(self) -> "Verifier":
         return self
@@ -52,9 +51,32 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def verify(self, submissions: list[Submission]) -> list[Verdict]:
+    def verify(self, submissions: Sequence[Submission]) -> list[Verdict]:
         """One verdict a submission, in order."""
-        return list(self._threads.map(self._verify_one, submissions))
+        decided = [decide(submission) for submission in submissions]
+        open_ones = [place for place, verdict in enumerate(decided) if not isinstance(verdict, Verdict)]
+
+        def judged(place: int) -> Verdict:
+            found = decided[place]
+            assert not isinstance(found, Verdict)
+            return self._compared(_bare(submissions[place].gold), found)
+
+        verdicts = dict(zip(open_ones, self._threads.map(judged, open_ones), strict=True))
+        return [v if isinstance(v, Verdict) else verdicts[place] for place, v in enumerate(decided)]
+
+    def votes(self, kind: str, found: Sequence[str | None]) -> list[int | None]:
+        """The class of equal answers that each draw's answer is in, blind to the gold answer; None without one."""
+        texts = [text for text in found if text is not None]
+        exact = [_same_key(kind, text) for text in texts]
+        distinct = list(dict.fromkeys(exact))
+        firsts = [texts[exact.index(key)] for key in distinct]
+        classes = list(range(len(distinct)))
+        if kind == "math" and len(firsts) > 1:
+            answer = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": [_sendable(t) for t in firsts]}))
+            classes = answer.get("votes", classes)  # type: ignore[assignment]
+        of = dict(zip(distinct, classes, strict=True))
+        numbers = iter(exact)
+        return [None if text is None else of[next(numbers)] for text in found]
 
     def close(self) -> None:
         """End all judges."""
@@ -62,94 +84,95 @@ class Verifier:
         for _ in range(self._settings.judges):
             self._idle.get().kill()
 
-    def _verify_one(self, submission: Submission) -> Verdict:
-        decided = decide(submission)
-        if isinstance(decided, Verdict):
-            return decided
+    def _compared(self, gold: str, found: list[str]) -> Verdict:
+        """The verdict on each answer that a reply ends on, as one."""
+        verdicts = []
+        for answer in found:
+            verdict = quick(answer, gold)
+            if verdict is None:
+                told = self._asked(lambda judge, a=answer: judge.ask(_question(gold, a)))  # type: ignore[misc]
+                verdict = Verdict(str(told["verdict"]), answer, str(told["why"]))
+            verdicts.append(verdict)
+        if len(verdicts) == 1:
+            return verdicts[0]
+        shown = " | ".join(found)
+        if all(verdict.verdict == "correct" for verdict in verdicts):
+            return Verdict("correct", shown, verdicts[-1].why)
+        return Verdict("wrong", shown, "two different final answers")
+
+    def _asked(self, ask: Callable[[Judge], _Given]) -> _Given:
         judge = self._idle.get()
         try:
-            verdict, why = judge.ask(gold=submission.gold, found=decided)
+            return ask(judge)
         finally:
             self._idle.put(judge)
-        return Verdict(verdict, decided, why)
 
 
-def decide(submission: Submission) -> Verdict | str:
-    """The verdict, or the found answer when telling needs algebra."""
+def decide(submission: Submission) -> Verdict | list[str]:
+    """The verdict, or the found answers when telling needs a judge."""
     if submission.finish_reason == "length":
         return Verdict("wrong", None, "truncated")
-    found = final_answer(submission.reply, kind=submission.kind, gold=submission.gold)
-    if found is None:
+    if not submission.gold.strip():
+        return Verdict("undecided", None, "no gold answer")
+    gold = _bare(submission.gold)
+    found = final_answers(submission.reply, kind=submission.kind, gold=gold)
+    if not found:
         return Verdict("wrong", None, "no_answer")
     if submission.kind == "choice":
-        same = choice(found) is not None and choice(found) == choice(submission.gold)
-        return Verdict("correct" if same else "wrong", found, "choice")
+        return _choice(found, gold)
     if submission.kind == "text":
-        return Verdict("correct" if same_text(found, submission.gold) else "wrong", found, "text")
-    return _decide_math(found, submission.gold)
-
-
-def _decide_math(found: str, gold: str) -> Verdict | str:
-    if normal(found) == normal(gold):
-        return Verdict("correct", found, "same")
-    gold_value, found_value = exact_number(gold), exact_number(found)
-    if gold_value is not None and found_value is not None:
-        return Verdict("correct" if gold_value == found_value else "wrong", found, "number")
-    if gold_value is not None and _WORDS.fullmatch(normal(found)):
-        return Verdict("wrong", found, "not_a_number")
+        return Verdict("correct" if same_text(found[-1], gold) else "wrong", found[-1], "text")
+    if len(found) == 1 and (verdict := quick(found[0], gold)):
+        return verdict
     return found
 
 
-class _Judge:
-    def __init__(self, settings: VerifySettings) -> None:
-        self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+def _bare(gold: str) -> str:
+    """A gold answer without the box that some data sets keep around it."""
+    boxed = _BOXED.fullmatch(gold.strip())
+    return boxed[1] if boxed else gold
 
-    def ask(self, *, gold: str, found: str) -> tuple[str, str]:
-        process = self._process or self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(orjson.dumps({"gold": gold, "found": found}) + b"\n")
-            process.stdin.flush()
-            line = self._read_line(process)
-        except BrokenPipeError:
-            line = b""
-        if line is None:
-            self.kill()
-            return "undecided", f"the judge ran past {self._settings.timeout_s:g} s"
-        if not line:
-            self.kill()
-            return "undecided", "the judge died (out of memory, or crashed)"
-        answer = orjson.loads(line)
-        return answer["verdict"], answer["why"]
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+def quick(found: str, gold: str) -> Verdict | None:
+    """The verdict where it takes no reading: the same text, or two exact numbers and gold no decimal."""
+    if normal(found) == normal(gold):
+        return Verdict("correct", found, "same")
+    if _LETTER.fullmatch(gold) and choice(found) == choice(gold):
+        return Verdict("correct", found, "choice")
+    gold_value, found_value = exact_number(gold), exact_number(found)
+    if gold_value is None or found_value is None:
+        return None
+    if gold_value == found_value and ("%" in gold) == ("%" in found):
+        return Verdict("correct", found, "number")
+    if "." in gold or "%" in gold + found or "circ" in gold + found:
+        return None
+    return Verdict("wrong", found, "number")
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "pipeline.judge", str(self._settings.memory_mb)]
-        self._process = subprocess.Popen(
-            command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        # Importing sympy takes seconds on a busy machine and must not count against the first row.
-        self._warm(self._process)
-        return self._process
 
-    def _warm(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(orjson.dumps({"gold": "x", "found": "y"}) + b"\n")
-        process.stdin.flush()
-        if not process.stdout.readline():
-            raise RuntimeError("the judge process does not start: run python -m pipeline.judge 4096 to see why")
+def _choice(found: list[str], gold: str) -> Verdict:
+    letters = {choice(answer) for answer in found}
+    shown = " | ".join(found)
+    if len(letters) > 1:
+        return Verdict("wrong", shown, "two different final answers")
+    (letter,) = letters
+    if letter is None:
+        # "Paris" where gold is "B. Paris" names the choice by what it says.
+        _, _, said = normal(gold).partition(" ")
+        return Verdict("correct" if said and same_text(shown, said) else "wrong", shown, "choice")
+    return Verdict("correct" if letter == choice(gold) else "wrong", shown, "choice")
 
-    def _read_line(self, process: subprocess.Popen[bytes]) -> bytes | None:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as ready:
-            ready.register(process.stdout, selectors.EVENT_READ)
-            if not ready.select(self._settings.timeout_s):
-                return None
-        return process.stdout.readline()
+
+def _same_key(kind: str, text: str) -> str:
+    if kind == "choice":
+        return choice(text) or normal(text).casefold()
+    number = exact_number(text) if kind == "math" else None
+    return normal(text) if number is None else str(number)
+
+
+def _question(gold: str, found: str) -> dict[str, str]:
+    return {"ask": "same", "gold": _sendable(gold), "found": _sendable(found)}
+
+
+def _sendable(text: str) -> str:
+    """Without lone surrogates, which no encoding carries."""
+    return text.encode("utf-8", "replace").decode()

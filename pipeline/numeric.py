@@ -1,0 +1,312 @@
+"""Say whether two values are equal by computing them: exactly for rationals, else in many digits, at random points.
+
+This is the check that is independent of computer algebra. Two different analytic expressions agree at a random point
+with probability 0, and here they must at several, in 60 digits (the argument of Schwartz and Zippel, Knuth-style).
+"""
+
+import math
+import random
+from fractions import Fraction
+from typing import Any
+
+from pipeline.expression import Expr, Num, Op, Sym, symbols
+from pipeline.tokens import Unreadable
+
+CONSTANTS = frozenset({"pi", "e", "i", "oo"})
+_DIGITS = 60
+_BITS = 20_000
+_LARGEST_EXPONENT = 10**6
+_POINTS = 12
+_ENOUGH = 3
+
+
+class TooLarge(ValueError):
+    """The value has more digits than are worth computing."""
+
+
+def exact(tree: Expr) -> Fraction | None:
+    """The value of a tree that holds only rational arithmetic, or None. Raises TooLarge, ZeroDivisionError."""
+    if isinstance(tree, Num):
+        return tree.value
+    if isinstance(tree, Sym):
+        return None
+    if tree.name == "base":
+        return _in_base(tree)
+    values = [exact(arg) for arg in tree.args]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or tree.name not in _EXACT:
+        return None
+    value = _EXACT[tree.name](*known)
+    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > _BITS:
+        raise TooLarge("more than 6,000 digits")
+    return value
+
+
+def same_value(a: Expr, b: Expr) -> bool | None:
+    """Whether two trees have the same value wherever both have a real (or, with i in one of them, complex) one.
+
+    None when that can't be told: too large, nowhere defined, or too few points at which both are. Raises Unreadable for
+    an operation that it does not know.
+    """
+    try:
+        one, other = exact(a), exact(b)
+        if one is not None and other is not None:
+            return one == other
+        names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
+        complex_too = "i" in symbols(a) | symbols(b)
+        return _at_points(a, b, names, complex_too=complex_too)
+    except (TooLarge, ZeroDivisionError, OverflowError):
+        return None
+
+
+def proportional(a: Expr, b: Expr) -> bool | None:
+    """Whether a = c b for one constant c that is not 0: two equations a = 0 and b = 0 then say the same."""
+    import mpmath
+
+    names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
+    ratios = []
+    try:
+        with mpmath.workdps(_DIGITS):
+            for point in _points(names):
+                one, other = value_at(a, point), value_at(b, point)
+                if abs(other) > 1e-20 and mpmath.isfinite(one):
+                    ratios.append(one / other)
+    except (TooLarge, ZeroDivisionError, OverflowError, ValueError):
+        return None
+    if len(ratios) < _ENOUGH:
+        return None
+    return abs(ratios[0]) > 1e-20 and all(abs(ratio - ratios[0]) <= abs(ratios[0]) * 1e-40 for ratio in ratios)
+
+
+def _at_points(a: Expr, b: Expr, names: list[str], *, complex_too: bool) -> bool | None:
+    import mpmath
+
+    usable = 0
+    with mpmath.workdps(_DIGITS):
+        for point in _points(names):
+            try:
+                one, other = value_at(a, point), value_at(b, point)
+            except (ZeroDivisionError, ValueError):
+                # A pole, or outside the domain, of one of them.
+                continue
+            if mpmath.isnan(one) or mpmath.isnan(other):
+                continue
+            if names and not complex_too and not (_is_real(one) and _is_real(other)):
+                continue
+            if not _near(one, other):
+                return False
+            usable += 1
+    return True if usable >= (_ENOUGH if names else 1) else None
+
+
+def _points(names: list[str]) -> list[dict[str, Any]]:
+    """Points to look at: positive, integer and negative ones, always the same. One, without variables."""
+    import mpmath
+
+    if not names:
+        return [{}]
+    rng = random.Random(len(names))
+    points = []
+    for number in range(_POINTS):
+        if number % 4 == 3:
+            point = {name: mpmath.mpf(rng.randint(2, 9)) for name in names}
+        else:
+            sign = -1 if number % 4 == 2 else 1
+            point = {name: sign * mpmath.mpf(rng.randint(10**9, 3 * 10**9)) / 10**9 for name in names}
+        points.append(point)
+    return points
+
+
+def _is_real(value: Any) -> bool:
+    import mpmath
+
+    return bool(abs(mpmath.im(value)) <= abs(value) * mpmath.mpf(10) ** (15 - _DIGITS))
+
+
+def _near(one: Any, other: Any) -> bool:
+    import mpmath
+
+    if mpmath.isinf(one) or mpmath.isinf(other):
+        return bool(one == other)
+    size = max(abs(one), abs(other))
+    # Both may be a zero that was left over from rounding values near 1.
+    return bool(abs(one - other) <= max(size, mpmath.mpf(10) ** -30 if size < 1e-40 else 0) * mpmath.mpf(10) ** -40)
+
+
+def value_at(tree: Expr, point: dict[str, Any]) -> Any:
+    """The value of a tree in mpmath's present precision, its variables at `point`."""
+    import mpmath
+
+    if isinstance(tree, Num):
+        if max(tree.value.numerator.bit_length(), tree.value.denominator.bit_length()) > _BITS:
+            raise TooLarge("more than 6,000 digits")
+        return mpmath.mpf(tree.value.numerator) / tree.value.denominator
+    if isinstance(tree, Sym):
+        return _symbol(tree.name, point)
+    if tree.name == "base":
+        return value_at(Num(_in_base(tree)), point)
+    values = [value_at(arg, point) for arg in tree.args]
+    if any(mpmath.isinf(value) for value in values) and tree.name not in ("neg", "add"):
+        raise ValueError("infinity is no number to compute with")
+    return _apply(tree.name, values)
+
+
+def _symbol(name: str, point: dict[str, Any]) -> Any:
+    import mpmath
+
+    if name in point:
+        return point[name]
+    return {"pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "oo": mpmath.inf}[name] * 1
+
+
+def _apply(name: str, values: list[Any]) -> Any:
+    import mpmath
+
+    if name in _PLAIN:
+        return _PLAIN[name](*values)
+    if name == "pow":
+        return _power(*values)
+    if name == "root":
+        return _root(*values)
+    if name in ("fact", "binom"):
+        if any(abs(value) > 10_000 for value in values):
+            raise TooLarge("a factorial of more than 10,000")
+        return mpmath.factorial(*values) if name == "fact" else mpmath.binomial(*values)
+    if name == "degree":
+        return values[0] * mpmath.pi / 180
+    if name in ("ln", "log", "exp"):
+        return _log_or_exp(name, values)
+    if name in ("floor", "ceil", "gcd", "lcm", "max", "min", "sgn"):
+        return _on_reals(name, values)
+    if name not in _MPMATH or len(values) != 1:
+        raise Unreadable(f"{name} is not understood")
+    if abs(values[0]) > 10**15:
+        raise TooLarge("a function of a huge number")
+    return getattr(mpmath, _MPMATH[name])(values[0])
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    import mpmath
+
+    if abs(exponent) > _LARGEST_EXPONENT:
+        raise TooLarge("an exponent of more than a million")
+    if base == 0 and mpmath.re(exponent) < 0:
+        raise ZeroDivisionError
+    return mpmath.power(base, exponent)
+
+
+def _root(value: Any, degree: Any) -> Any:
+    import mpmath
+
+    if degree == 0 or abs(degree) > 1000:
+        raise TooLarge("a root of that degree")
+    if mpmath.im(value) == 0 and mpmath.re(value) < 0 and degree == int(mpmath.re(degree)) and int(degree) % 2 == 1:
+        # School's cube root of a negative number is real.
+        return -mpmath.power(-value, 1 / degree)
+    return mpmath.power(value, 1 / degree)
+
+
+def _log_or_exp(name: str, values: list[Any]) -> Any:
+    import mpmath
+
+    if name == "exp":
+        return _power(mpmath.e * 1, values[0])
+    if values[0] == 0:
+        raise ZeroDivisionError
+    if len(values) == 2:
+        if values[1] in (0, 1):
+            raise ZeroDivisionError
+        return mpmath.log(values[0]) / mpmath.log(values[1])
+    return mpmath.log(values[0])
+
+
+def _on_reals(name: str, values: list[Any]) -> Any:
+    import mpmath
+
+    if any(mpmath.im(value) != 0 for value in values):
+        raise ValueError(f"{name} of a complex number")
+    if name in ("max", "min"):
+        return max(values) if name == "max" else min(values)
+    if name in ("gcd", "lcm"):
+        if any(value != int(value) or abs(value) > 10**18 for value in values):
+            raise ValueError(f"{name} of no integer")
+        whole = [int(value) for value in values]
+        return mpmath.mpf(math.gcd(*whole) if name == "gcd" else math.lcm(*whole))
+    return {"floor": mpmath.floor, "ceil": mpmath.ceil, "sgn": mpmath.sign}[name](*values)
+
+
+def _in_base(tree: Op) -> Fraction:
+    digits, base = tree.args
+    assert isinstance(digits, Num)
+    assert isinstance(base, Num)
+    try:
+        return Fraction(int(str(digits.value.numerator), int(base.value)))
+    except ValueError as error:
+        raise Unreadable(f"{digits.value} has digits that base {base.value} lacks") from error
+
+
+def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if exponent.denominator != 1:
+        return None
+    if abs(exponent) * max(base.numerator.bit_length(), base.denominator.bit_length()) > _BITS:
+        raise TooLarge("more than 6,000 digits")
+    return Fraction(base ** int(exponent))
+
+
+def _exact_factorial(n: Fraction) -> Fraction | None:
+    if n.denominator != 1 or n < 0:
+        return None
+    if n > 1500:
+        raise TooLarge("a factorial of more than 1,500")
+    return Fraction(math.factorial(int(n)))
+
+
+def _exact_binomial(n: Fraction, k: Fraction) -> Fraction | None:
+    if n.denominator != 1 or k.denominator != 1 or k < 0 or n < 0:
+        return None
+    if n > 5000:
+        raise TooLarge("a binomial of more than 5,000")
+    return Fraction(math.comb(int(n), int(k)))
+
+
+_EXACT: dict[str, Any] = {
+    "add": lambda a, b: a + b,
+    "neg": lambda a: -a,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "pow": _exact_power,
+    "percent": lambda a: a / 100,
+    "fact": _exact_factorial,
+    "binom": _exact_binomial,
+    "abs": abs,
+    "floor": lambda a: Fraction(math.floor(a)),
+    "ceil": lambda a: Fraction(math.ceil(a)),
+    "max": max,
+    "min": min,
+}
+_PLAIN: dict[str, Any] = {
+    "add": lambda a, b: a + b,
+    "neg": lambda a: -a,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "percent": lambda a: a / 100,
+    "abs": abs,
+    "lg": lambda a: _log_or_exp("log", [a, 10]),
+}
+_MPMATH = {
+    "sin": "sin",
+    "cos": "cos",
+    "tan": "tan",
+    "cot": "cot",
+    "sec": "sec",
+    "csc": "csc",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arccot": "acot",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "tanh": "tanh",
+    "Re": "re",
+    "Im": "im",
+}
