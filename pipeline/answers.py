@@ -48,6 +48,8 @@ _TAKEN_BACK = re.compile(
     r"|\b(?:could\s+not|cannot|can't|couldn't)\s+find\s+(?:the|an)\s+answer"
 )
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
+_SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")
+_WORDS_IN_TEXT = re.compile(r"\\(?:text|mbox|mathrm|begin|end)\s*\{[^{}]*\}")
 _FENCE = re.compile(r"(?m)^\s*```\w*\s*$")
 _CHOSEN = re.compile(
     r"(?i:choose|choice|option|select|pick|answer)\b[^.A-Z]{0,40}?\s\(?([A-J])\)?[.*]*$"
@@ -153,7 +155,7 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
         return normal(lines[0])
     if not lines:
         return None
-    said = _plain(lines[-1], kind=kind, gold=gold)
+    said = _plain(lines[-1], kind=kind, gold=gold, alone=len(lines) == 1)
     # A choice may come first and its reasons behind.
     return choice(lines[0]) if said is None and kind == "choice" else said
 
@@ -191,7 +193,7 @@ def _unit_behind(answer: str) -> str:
     return f" \\text{{{behind[1]}}}" if behind else ""
 
 
-def _plain(line: str, *, kind: str, gold: str) -> str | None:
+def _plain(line: str, *, kind: str, gold: str, alone: bool) -> str | None:
     """What the last line says without any introduction; None when that could be more than one thing."""
     bare = normal(line)
     if kind == "choice":
@@ -201,7 +203,7 @@ def _plain(line: str, *, kind: str, gold: str) -> str | None:
         if len(set(quoted)) > 1 and not _ENDS_QUOTED.search(line):
             return None
         return str(quoted[-1]) if quoted else bare if " " not in bare else None
-    if exact_number(bare) is not None:
+    if exact_number(bare) is not None or (alone and not _SENTENCE.search(_WORDS_IN_TEXT.sub("", bare))):
         return bare
     segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(line)]
     if segments and not _DOUBT.search(_SEGMENT.sub("", line)):

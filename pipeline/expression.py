@@ -76,6 +76,8 @@ class _Parser:
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.at = 0
+        # In a sum or a product a word can only be the name of a quantity.
+        self.names = any(token.text in ("+", "-", "*", "/", "^") for token in tokens)
 
     def sum(self, depth: int) -> Expr:
         if depth > DEEPEST:
@@ -289,7 +291,9 @@ class _Parser:
         if len(name) == 1:
             return self._indexed(name)
         if len(name) > 3:
-            raise Unreadable(f"{name!r} is a word")
+            if not self.names:
+                raise Unreadable(f"{name!r} is a word")
+            return Sym(name)
         # abc is the product of a, b and c; the last one may have an index.
         self.tokens[self.at : self.at] = [Token("word", letter, glued=True) for letter in name[1:]]
         return self._indexed(name[0])
