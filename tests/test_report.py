@@ -5,7 +5,8 @@ import re
 from rows import trace
 
 from pipeline.report import page
-from pipeline.score import compare, rates, score
+from pipeline.paired import compare
+from pipeline.score import rates, score, tally
 
 EVALUATED = {
     "models": {
@@ -55,7 +56,7 @@ def test_a_run_that_was_not_evaluated_has_a_page_too() -> None:
 
 def test_the_difference_of_two_models_is_what_the_page_says() -> None:
     right, wrong = ([trace(f"{n}?", verdict=verdict) for n in range(8)] for verdict in ("correct", "wrong"))
-    found = compare(rates(right), rates(wrong))
+    found = compare(*(rates(tally(traces).problems) for traces in (right, wrong)))
     assert found is not None
     line = {"benchmark": "sums", "a": "student", "b": "base", "problems": 8, "difference": found.difference}
     line |= {"ci95": found.ci95, "p_value": found.p_value}
