@@ -94,7 +94,7 @@ def curve(scores: Mapping[str, Score]) -> dict[str, list[Point]]:
 
 
 def published(benchmark: str) -> Sequence[Published]:
-    """What the paper gives for a benchmark called aime24 (or aime2024) or math500, in any writing; nothing for others."""
+    """What the paper gives for a benchmark called aime24, aime2024 or math500, in any writing; nothing for others."""
     return _PUBLISHED.get(re.sub(r"[^a-z0-9]", "", benchmark.lower()), ())
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures, as SVG that stands inside the page. Names in them are foreign text: never markup, never math."""
+"""The report's pictures, as SVG that stands inside the page. Names in them are foreign text: no markup, no math."""
 
 import io
 import math
@@ -12,7 +12,8 @@ _FURTHER = ("#009e73", "#cc79a7", "#882255", "#56b4e9", "#117733", "#b3541e", "#
 _GREY = "#6b7580"
 _LONGEST_NAME = 32
 
-_STYLE = {
+# Any: what it is passed to names every key.
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "longthought",
     "text.parse_math": False,

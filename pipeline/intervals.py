@@ -17,8 +17,8 @@ def wilson(right: float, of: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def interval(by_problem: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval of the mean over problems, of one rate from 0 to 1 a problem.
+def interval(by_problem: Sequence[float], *, draws: int | None = None) -> tuple[float, float]:
+    """A 95 % interval of the mean over problems, of one rate from 0 to 1 a problem, made from so many draws in all.
 
     The error is the clustered one, from the spread of problem means (Miller, 2411.00640), so that many draws of a few
     problems are not taken for many problems. Its shape is Wilson's, for as many single draws as would have that error
@@ -29,5 +29,8 @@ def interval(by_problem: Sequence[float]) -> tuple[float, float]:
     mean, spread = float(rates.mean()), float(rates.var())
     if spread < 1e-12:
         return wilson(mean * len(rates), len(rates))
-    draws = len(rates) * mean * (1 - mean) / spread
-    return wilson(mean * draws, draws)
+    worth = len(rates) * mean * (1 - mean) / spread
+    if draws is not None:
+        # Problems that are alike by chance do not make a draw worth more than a draw.
+        worth = min(worth, float(draws))
+    return wilson(mean * worth, worth)

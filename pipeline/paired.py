@@ -68,7 +68,7 @@ def compare(a: Mapping[str, float], b: Mapping[str, float], *, seed: int = 0) ->
 
 
 def problems_needed(difference: float, variance: float | None) -> int | None:
-    """Problems that tell a paired difference of this variance a problem from 0: (1.96 + 0.84)^2 variance / difference^2.
+    """Problems that tell a paired difference from 0: (1.96 + 0.84)^2 variance / difference^2, the variance a problem's.
 
     Never fewer than 6, with which the test above can reach 5 % at all. None for no difference, or no known variance.
     """

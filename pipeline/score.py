@@ -149,8 +149,8 @@ class Score:
     """A model on a benchmark. `pass_at_1` is the mean over problems of the share of right draws, None without any.
 
     `pass_at_1_low` counts every undecided or refused draw as wrong: what is left when none of the doubts is granted.
-    `truncated` is a share of the answered draws, `undecided` a number of draws, `unanswered` the share of answered draws
-    in which no answer was found (None where answers were not told apart).
+    `truncated` is a share of the answered draws, `undecided` a number of draws, `unanswered` the share of answered
+    draws in which no answer was found (None where answers were not told apart).
     """
 
     problems: int
@@ -208,7 +208,7 @@ def rates(problems: Mapping[str, Draws]) -> dict[str, float]:
 
 
 def majority_rates(problems: Mapping[str, Draws]) -> dict[str, float]:
-    """Problem id -> whether the majority of all its draws is right, ties shared; problems without a verdict left out."""
+    """Problem id -> whether the majority of all its draws is right, ties shared; without those that have no verdict."""
     found = {}
     for problem, draws in problems.items():
         ballot = draws.ballot
@@ -238,7 +238,7 @@ def scored(held: Tally, *, ks: Sequence[int] = ()) -> Score:
         samples=held.samples,
         pass_at_1=_mean(by_problem) if by_problem else None,
         pass_at_1_low=_mean([draws.right / draws.num_draws for draws in problems]),
-        ci95=interval(by_problem) if by_problem else None,
+        ci95=interval(by_problem, draws=sum(draws.num_judged for draws in problems)) if by_problem else None,
         mean_tokens=held.tokens / max(1, held.answered),
         truncated=held.truncated / max(1, held.answered),
         undecided=sum(draws.verdicts["undecided"] for draws in problems),

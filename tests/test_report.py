@@ -4,8 +4,8 @@ import re
 
 from rows import trace
 
-from pipeline.report import page
 from pipeline.paired import compare
+from pipeline.report import page
 from pipeline.score import rates, score, tally
 
 EVALUATED = {
