@@ -11,6 +11,7 @@ _KNOWN = {"base": "#8a94a0", "student": "#2f6fde", "teacher": "#e08a1e"}
 _FURTHER = ("#009e73", "#cc79a7", "#882255", "#56b4e9", "#117733", "#b3541e", "#332288", "#999933")
 _GREY = "#6b7580"
 _LONGEST_NAME = 32
+_WIDTH = 8.4
 
 # Any: what it is passed to names every key.
 _STYLE: Any = {
@@ -32,7 +33,7 @@ Points = Sequence[Mapping[str, Any]]
 def colours(models: Iterable[str]) -> dict[str, str]:
     """A colour for each model; base, student and teacher have their own, and there are enough for the rest."""
     further = cycle(_FURTHER)
-    return {model: _KNOWN.get(model) or next(further) for model in models}
+    return {model: _KNOWN.get(model) or next(further) for model in dict.fromkeys(models)}
 
 
 def scores(models: Scores) -> str:
@@ -68,18 +69,18 @@ def _scores(lines: Sequence[tuple[str, str, Mapping[str, Any]]], paint: Mapping[
         places.append(place)
         names.append(_name(model))
         place += 0.85
-    figure, axes = _figure(width=7.2, height=0.55 + 0.27 * place)
+    figure, axes = _figure(width=_WIDTH, height=0.55 + 0.27 * place)
     for at, (_, model, score) in zip(places, lines, strict=True):
         share, (low, high) = 100 * score["pass@1"], (100 * side for side in score["ci95"])
         axes.plot([low, high], [at, at], color=paint[model], linewidth=5, alpha=0.28, solid_capstyle="round")
         axes.plot([share], [at], "o", color=paint[model], markersize=7)
-        axes.text(104, at, f"{share:.1f}", va="center", ha="right", fontweight="bold", color=paint[model])
-        axes.text(105, at, f"{low:.0f} to {high:.0f}", va="center", ha="left", color=_GREY, fontsize=8)
+        axes.text(108, at, f"{share:.1f}", va="center", ha="right", fontweight="bold", color=paint[model])
+        axes.text(109.5, at, f"{low:.0f} to {high:.0f}", va="center", ha="left", color=_GREY, fontsize=8)
     for at, benchmark in headings:
         axes.text(0, at, _name(benchmark), va="center", fontweight="bold")
     axes.set_yticks(places, names)
     axes.set_ylim(place - 0.2, -0.6)
-    axes.set_xlim(-1, 114)
+    axes.set_xlim(-1, 119)
     axes.set_xticks(range(0, 101, 20))
     axes.spines.left.set_visible(False)
     axes.spines.bottom.set_bounds(0, 100)
@@ -91,7 +92,7 @@ def _scores(lines: Sequence[tuple[str, str, Mapping[str, Any]]], paint: Mapping[
 
 
 def _losses(histories: Mapping[str, Sequence[float]]) -> Any:
-    figure, axes = _figure(width=7.2, height=3.0)
+    figure, axes = _figure(width=_WIDTH, height=3.0)
     start = 0
     for (phase, values), colour in zip(histories.items(), cycle(("#2f6fde", *_FURTHER)), strict=False):
         axes.plot(range(start, start + len(values)), values, label=_name(phase), linewidth=1.4, color=colour)
@@ -103,7 +104,7 @@ def _losses(histories: Mapping[str, Sequence[float]]) -> Any:
 
 
 def _curve(models: Mapping[str, Points], published: Points, paint: Mapping[str, str]) -> Any:
-    figure, axes = _figure(width=7.2, height=4.0)
+    figure, axes = _figure(width=_WIDTH, height=4.0)
     for model, points in models.items():
         _draw_model(axes, points, paint[model])
     for place, point in enumerate(sorted(published, key=lambda point: point["tokens"])):
@@ -141,7 +142,7 @@ def _draw_model(axes: Any, points: Points, colour: str) -> None:
     axes.plot(*_xy(voted), "-", color=colour, linewidth=1.8, zorder=3)
     tokens = [point["tokens"] for point in voted]
     low, high = ([100 * point["ci95"][side] for point in voted] for side in (0, 1))
-    axes.fill_between(tokens, low, high, color=colour, alpha=0.1, linewidth=0)
+    axes.fill_between(tokens, low, high, color=colour, alpha=0.08, linewidth=0)
     for point in points:
         _bar(axes, point, colour, alpha=0.5 if point["kind"] != "majority" else 0)
         face = "white" if point["kind"] == "forced" else colour

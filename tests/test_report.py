@@ -150,7 +150,7 @@ def test_all_that_was_spent_is_on_the_page_whoever_it_was_spent_on() -> None:
     html = made(bought=Bought(groups))
     assert "$3.7500" in html
     assert re.search(r"teacher @ host</td><td class=\"n\">15<", html)
-    assert "Up to $0.5000 more" in html
+    assert "Up to $0.5000 more may" in html
 
 
 def test_the_curve_has_the_published_points_of_the_papers_benchmarks_only() -> None:
