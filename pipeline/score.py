@@ -207,14 +207,24 @@ def rates(problems: Mapping[str, Draws]) -> dict[str, float]:
     return {problem: draws.rate for problem, draws in problems.items() if draws.rate is not None}
 
 
+def ballots(problems: Mapping[str, Draws]) -> dict[str, Ballot]:
+    """Problem id -> its draws as votes, for the problems whose answers were told apart.
+
+    Right draws without a vote show that there are problems whose answers were not. Then one without any vote may be
+    such a problem too: to count it would let only its like that were all wrong in.
+    """
+    all_voted = all(draws.voted for draws in problems.values()) and any(draws.votes for draws in problems.values())
+    return {
+        problem: ballot
+        for problem, draws in problems.items()
+        if (draws.votes or all_voted) and (ballot := draws.ballot) is not None
+    }
+
+
 def majority_rates(problems: Mapping[str, Draws]) -> dict[str, float]:
     """Problem id -> whether the majority of all its draws is right, ties shared; without those that have no verdict."""
-    found = {}
-    for problem, draws in problems.items():
-        ballot = draws.ballot
-        if ballot is not None and (rate := majorities(ballot, [ballot.draws])[0].rate) is not None:
-            found[problem] = rate
-    return found
+    found = {problem: majorities(ballot, [ballot.draws])[0].rate for problem, ballot in ballots(problems).items()}
+    return {problem: rate for problem, rate in found.items() if rate is not None}
 
 
 def score(traces: Iterable[Judged], *, ks: Sequence[int] = (), name: str = "the file") -> Score:
@@ -242,18 +252,17 @@ def scored(held: Tally, *, ks: Sequence[int] = ()) -> Score:
         mean_tokens=held.tokens / max(1, held.answered),
         truncated=held.truncated / max(1, held.answered),
         undecided=sum(draws.verdicts["undecided"] for draws in problems),
-        unanswered=_unanswered(problems),
+        unanswered=_unanswered(held),
         refused=held.samples - held.answered,
         pass_at=tuple(found for k in ks if (found := _pass_at(k, problems))),
-        maj_at=tuple(_maj_at(ks, problems)),
+        maj_at=tuple(_maj_at(ks, held)),
     )
 
 
-def _unanswered(problems: Sequence[Draws]) -> float | None:
-    voted = [draws for draws in problems if draws.voted and draws.verdicts.total()]
-    if not voted:
-        return None
-    return sum(draws.silent.total() for draws in voted) / sum(draws.verdicts.total() for draws in voted)
+def _unanswered(held: Tally) -> float | None:
+    voted = list(ballots(held.problems).values())
+    silent = sum(ballot.silent_wrong + ballot.silent_undecided for ballot in voted)
+    return silent / sum(ballot.draws for ballot in voted) if voted else None
 
 
 def _pass_at(k: int, problems: Sequence[Draws]) -> At | None:
@@ -262,20 +271,20 @@ def _pass_at(k: int, problems: Sequence[Draws]) -> At | None:
     return At(k, _mean(found), _mean(low), interval(found), len(problems) - len(found)) if found else None
 
 
-def _maj_at(ks: Sequence[int], problems: Sequence[Draws]) -> Iterable[At]:
+def _maj_at(ks: Sequence[int], held: Tally) -> Iterable[At]:
     # Many problems are voted on alike: each way is worked out once.
-    ballots = Counter(ballot for draws in problems if (ballot := draws.ballot))
+    alike = Counter(ballots(held.problems).values())
     rates: dict[int, list[float]] = {k: [] for k in ks}
     low: dict[int, list[float]] = {k: [] for k in ks}
-    for ballot, times in ballots.items():
-        held = [k for k in ks if k <= ballot.draws]
-        for k, outcome in zip(held, majorities(ballot, held) if held else (), strict=True):
+    for ballot, times in alike.items():
+        enough_for = [k for k in ks if k <= ballot.draws]
+        for k, outcome in zip(enough_for, majorities(ballot, enough_for) if enough_for else (), strict=True):
             low[k] += [outcome.right] * times
             if outcome.rate is not None:
                 rates[k] += [outcome.rate] * times
     for k in ks:
         if rates[k]:
-            yield At(k, _mean(rates[k]), _mean(low[k]), interval(rates[k]), len(problems) - len(rates[k]))
+            yield At(k, _mean(rates[k]), _mean(low[k]), interval(rates[k]), len(held.problems) - len(rates[k]))
 
 
 def _mean(values: Sequence[float]) -> float:

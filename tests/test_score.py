@@ -90,8 +90,18 @@ def test_a_class_that_was_judged_both_ways_is_undecided() -> None:
 
 
 def test_draws_without_votes_have_no_majority() -> None:
-    result = score(drawn("a", "correct", "wrong"))
-    assert (result.maj_at, result.unanswered) == ((), None)
+    for verdicts in (["correct", "wrong"], ["wrong", "wrong"]):
+        result = score(drawn("a", *verdicts))
+        assert (result.maj_at, result.unanswered) == ((), None)
+    # Where some problems are not voted on, one without any vote may be of their kind.
+    mixed = [
+        *drawn("code 1", "correct", "wrong"),
+        *drawn("code 2", "wrong", "wrong"),
+        *voting("a", *[(0, "correct")] * 2),
+    ]
+    assert [(at.share, at.left_out) for at in score(mixed).maj_at] == [(1.0, 2), (1.0, 2)]
+    silent = [*voting("a", *[(0, "correct")] * 2), *voting("b", *[(None, "wrong")] * 2)]
+    assert [(at.share, at.left_out) for at in score(silent).maj_at] == [(0.5, 0), (0.5, 0)]
 
 
 def test_the_share_without_an_answer_is_of_draws_that_were_answered() -> None:
