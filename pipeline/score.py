@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.intervals import interval
 from pipeline.passes import enough, ladder, pass_at
-from pipeline.votes import MOST_DRAWS, Ballot, Camp, majorities
+from pipeline.votes import MOST_DRAWS, Ballot, Camp, majorities, majority
 
 
 class Judged(Protocol):
@@ -223,7 +223,7 @@ def ballots(problems: Mapping[str, Draws]) -> dict[str, Ballot]:
 
 def majority_rates(problems: Mapping[str, Draws]) -> dict[str, float]:
     """Problem id -> whether the majority of all its draws is right, ties shared; without those that have no verdict."""
-    found = {problem: majorities(ballot, [ballot.draws])[0].rate for problem, ballot in ballots(problems).items()}
+    found = {problem: majority(ballot).rate for problem, ballot in ballots(problems).items()}
     return {problem: rate for problem, rate in found.items() if rate is not None}
 
 

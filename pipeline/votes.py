@@ -57,6 +57,15 @@ class Outcome:
         return min(1.0, self.right / judged) if judged > 1e-12 else None
 
 
+def majority(ballot: Ballot) -> Outcome:
+    """The outcome when all draws vote."""
+    if not ballot.camps:
+        return Outcome(0.0, float(ballot.silent_undecided > 0))
+    most = max(camp.draws for camp in ballot.camps)
+    leaders = [camp.verdict for camp in ballot.camps if camp.draws == most]
+    return Outcome(leaders.count("correct") / len(leaders), leaders.count("undecided") / len(leaders))
+
+
 def majorities(ballot: Ballot, ks: Sequence[int]) -> list[Outcome]:
     """The outcome for every k; each must be from 1 to the ballot's draws, and those at most MOST_DRAWS.
 

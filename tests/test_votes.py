@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from pipeline.errors import Stop
 from pipeline.passes import enough, ladder, pass_at
-from pipeline.votes import Ballot, Camp, majorities
+from pipeline.votes import Ballot, Camp, majorities, majority
 
 VERDICTS = ("correct", "wrong", "undecided")
 thorough = settings(max_examples=150, deadline=None, database=None, derandomize=True)
@@ -61,6 +61,8 @@ def test_maj_at_k_is_the_share_of_subsets_with_a_right_majority(
     ks = range(1, len(draws) + 1)
     for k, found in zip(ks, majorities(ballot, ks), strict=True):
         assert (found.right, found.undecided) == pytest.approx(by_counting(draws, k), abs=1e-9), k
+    whole = majority(ballot)
+    assert (whole.right, whole.undecided) == pytest.approx(by_counting(draws, len(draws)), abs=1e-9)
 
 
 def test_a_tie_is_shared_and_undecided_majorities_count_neither_way_by_hand() -> None:
