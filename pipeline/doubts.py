@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow.compute as pc
 
 from pipeline.store import Store
-
-DISAGREE = "checks disagree"
-"""How the reason begins where two independent checks came to different verdicts."""
+from pipeline.symbolic import DISAGREE
 
 _COLUMNS = ("id", "generation", "prompt", "answer", "verdict", "found", "why")
 _LONGEST = 300
