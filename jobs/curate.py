@@ -10,6 +10,8 @@ from pipeline.errors import Stop
 from pipeline.sources import size_of
 from pipeline.store import Store
 
+# Their problems lie in this folder of the run, and the answers to them in this folder of its ledger.
+BENCHMARKS = "benchmarks"
 # A benchmark is small: few shards keep an engine busy and the number of files low.
 BENCHMARK_SHARDS = 8
 # What makes a training problem unusable must not silently shrink a benchmark.
@@ -77,7 +79,7 @@ def _keep_layout(recipe: Recipe, store: Store) -> None:
 
 def benchmark_folder(name: str) -> str:
     """Where a benchmark's problems lie."""
-    return f"benchmarks/{name}"
+    return f"{BENCHMARKS}/{name}"
 
 
 def held_out(recipe: Recipe, store: Store) -> frozenset[str]:

@@ -4,8 +4,6 @@ The traces are made and verified by the same stream that made the training data.
 """
 
 from collections.abc import Iterator
-from itertools import combinations
-from typing import Any
 
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
@@ -13,16 +11,16 @@ from cluster.models import identity, probe
 from cluster.progress import watched
 from cluster.session import session
 from cluster.stream import stream
-from jobs.curate import BENCHMARK_SHARDS, benchmark_folder, held_out
+from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
 from jobs.distill import base_at, live, new_invocation, nothing_new, teacher_at
 from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
 from pipeline.generate import Generation
-from pipeline.record import Trace, from_table
-from pipeline.score import compare, rates, score
 from pipeline.sources import size_of
 from pipeline.store import Store
 
@@ -62,9 +60,13 @@ def work(recipe: Recipe) -> Summary:
         steps.evaluate.begin()
         for model in recipe.evaluate.models:
             counts.add(_draw(recipe, model, store))
-    summary = _measure(recipe, store)
     kept = counts.as_json()
-    return {**summary, "held_out_in_dataset": overlap, **{name: kept[name] for name in ("calls", "tokens", "cost_usd")}}
+    return {
+        **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=recipe.evaluate.models),
+        "held_out_in_dataset": overlap,
+        **{name: kept[name] for name in ("calls", "tokens", "cost_usd")},
+        "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,
+    }
 
 
 def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
@@ -118,51 +120,6 @@ def _parts(recipe: Recipe, model: str, store: Store) -> Iterator[Part]:
                 )
 
 
-def _measure(recipe: Recipe, store: Store) -> dict[str, Any]:
-    models: dict[str, dict[str, Any]] = {model: {} for model in recipe.evaluate.models}
-    paired = []
-    for benchmark in recipe.evaluate.benchmarks:
-        traces = {model: _traces(store, benchmark, model) for model in recipe.evaluate.models}
-        for model in recipe.evaluate.models:
-            models[model][benchmark] = score(traces[model]).as_json()
-        found = list(_pairs(benchmark, traces))
-        paired += found
-        metrics = {"models": {model: models[model][benchmark] for model in models}, "paired": found}
-        store.write_json(f"scores/{benchmark}/metrics.json", metrics)
-    if len(recipe.evaluate.benchmarks) > 1:
-        everything = {
-            model: [trace for benchmark in recipe.evaluate.benchmarks for trace in _traces(store, benchmark, model)]
-            for model in recipe.evaluate.models
-        }
-        paired += _pairs("all", everything)
-    return {"models": models, "paired": paired}
-
-
-def _pairs(benchmark: str, traces: dict[str, list[Trace]]) -> Iterator[dict[str, Any]]:
-    # The later model first: student minus base is what a reader looks for.
-    for b, a in combinations(traces, 2):
-        found = compare(rates(traces[a]), rates(traces[b]))
-        if found is not None:
-            yield {
-                "benchmark": benchmark,
-                "a": a,
-                "b": b,
-                "problems": found.problems,
-                "difference": found.difference,
-                "ci95": found.ci95,
-                "p_value": found.p_value,
-            }
-
-
-def _traces(store: Store, benchmark: str, model: str) -> list[Trace]:
-    folder = f"scores/{benchmark}/{model}"
-    return [
-        trace
-        for name in store.names(folder, ".parquet")
-        for trace in from_table(store.read_table(f"{folder}/{name}"), Trace)
-    ]
-
-
 def _overlap(recipe: Recipe, store: Store) -> int:
     """How many held-out problems are in the data set; looked up in the files that were trained on."""
     benchmark = held_out(recipe, store)
@@ -172,7 +129,7 @@ def _overlap(recipe: Recipe, store: Store) -> int:
     return len(benchmark & trained)
 
 
-JOB = Job("evaluate", __doc__ or "", plan, work)
+JOB = Job("evaluate", __doc__ or "", plan, work, UNSHOWN)
 
 if __name__ == "__main__":
     main(JOB)

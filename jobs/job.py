@@ -35,6 +35,8 @@ class Job:
     about: str
     plan: Callable[[Recipe], Plan]
     work: Callable[[Recipe], Summary]
+    unshown: frozenset[str] = frozenset()
+    """Keys of its summary, at any depth, that are for the report and too long for the closing table."""
 
 
 class Incomplete(Stop):
@@ -77,7 +79,7 @@ def run(job: Job, recipe: Recipe) -> Summary:
         summary = job.work(recipe)
     except Incomplete as stop:
         store.write_json(f"summary/{job.name}.json", {**stop.summary, "complete": False})
-        show(f"{job.name} (incomplete)", list(_lines(stop.summary)))
+        show(f"{job.name} (incomplete)", list(_lines(stop.summary, job.unshown)))
         raise
     summary.setdefault("seconds", round(time.monotonic() - started, 1))
     store.write_json(f"summary/{job.name}.json", summary)
@@ -85,7 +87,7 @@ def run(job: Job, recipe: Recipe) -> Summary:
     step = steps_of(recipe).named(job.name)
     if step is not None and step.state() == "begun":
         step.finish()
-    show(job.name, list(_lines(summary)))
+    show(job.name, list(_lines(summary, job.unshown)))
     return summary
 
 
@@ -169,13 +171,17 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown commit"
 
 
-def _lines(summary: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _lines(summary: Mapping[str, Any], unshown: frozenset[str], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in summary.items():
+        if name in unshown:
+            continue
         if isinstance(value, Mapping):
-            if value and all(not isinstance(item, Mapping | list) for item in value.values()):
-                yield prefix + name, "  ".join(f"{key} {number(item)}" for key, item in value.items())
-            elif value:
-                yield from _lines(value, f"{prefix}{name} ")
+            # Figures of one thing stand in one line, and what they are made of below it.
+            figures = {key: part for key, part in value.items() if not isinstance(part, Mapping | list)}
+            if figures:
+                yield prefix + name, "  ".join(f"{key} {_short(part)}" for key, part in figures.items())
+            parts = {key: part for key, part in value.items() if key not in figures}
+            yield from _lines(parts, unshown, f"{prefix}{name} ")
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             for item in value:
                 # A curve is for the report; a person at a terminal wants its ends, which are figures of their own.

@@ -39,6 +39,11 @@ class Sums:
     cost_usd: float = 0.0
     unsure_usd: float = 0.0
 
+    @property
+    def most_usd(self) -> float:
+        """The most that was billed, USD."""
+        return self.cost_usd + self.unsure_usd
+
     def add(self, other: "Sums") -> None:
         """Count another group in."""
         self.calls += other.calls
@@ -89,20 +94,23 @@ class _Shard:
             self.by_caller[caller or ""] += sum(figures[-2:])
 
 
-def bought(store: Store) -> Bought:
-    """The sums of a run's ledger. Raises Stop for a folder that is no run."""
+def bought(store: Store, *, below: str = "") -> Bought:
+    """The sums of a run's ledger, or of what it holds below a folder. Raises Stop for a folder that is no run."""
     if not store.exists(FOLDER) and not store.exists("recipe.yaml"):
         raise Stop(f"{store.root} is no run: name a run's folder, which is <storage>/<name> of its recipe")
+    part = f"{FOLDER}/{below}" if below else FOLDER
     held = Bought()
     by_caller: Counter[str] = Counter()
-    for folder in sorted({name.rpartition("/")[0] for name in store.names_below(FOLDER, ".parquet")}):
+    for folder in sorted({name.rpartition("/")[0] for name in store.names_below(part, ".parquet")}):
         shard = _shard(store, folder)
         for group, sums in shard.groups.items():
             held.groups.setdefault(group, Sums()).add(sums)
         by_caller.update(shard.by_caller)
         held.torn += shard.torn
     held.groups = dict(sorted(held.groups.items()))
-    held.open_usd = dict(_still_open(store, by_caller, held.torn))
+    if not below:
+        # A caller's open calls are charged as one sum, whatever part they are for.
+        held.open_usd = dict(_still_open(store, by_caller, held.torn))
     return held
 
 

@@ -1,6 +1,5 @@
 """The report: one HTML page with everything inside it, pictures too."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from pipeline import drawing
+from pipeline.bought import Bought, Sums
+from pipeline.curve import Published, budget_of, published, told_apart
+from pipeline.doubts import Doubts
 from pipeline.record import Trace
 
-_COLOURS = {"base": "#9aa5b1", "student": "#2f6fde", "teacher": "#e08a1e"}
+_REASONS = 15
+_TOLD_APART = 0.05
 
 
 def page(
@@ -21,22 +25,69 @@ def page(
     traces: Sequence[tuple[str, Trace]],
     recipe: str,
     standin: bool,
+    bought: Bought,
+    doubts: Doubts,
 ) -> str:
-    """The page's HTML. `summaries` holds the steps that are done; a step that isn't leaves its section out."""
+    """The page's HTML. `summaries` holds the steps that are done; a step that isn't leaves its section out.
+
+    `bought` is the run's whole ledger, so that all that was spent is counted, for training and for evaluation, by this
+    command and by those before it. All text is escaped; only the pictures, which are drawn here, are not.
+    """
+    evaluated = summaries.get("evaluate")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            name=name,
+            funnel=_funnel(summaries),
+            summaries=summaries,
+            table=_by_benchmark(evaluated["models"]) if evaluated else {},
+            scores=Markup(drawing.scores(_whole(evaluated["models"]))) if evaluated else None,
+            paired=[_told(line) for line in evaluated["paired"]] if evaluated else [],
+            curves=_curves(evaluated) if evaluated else [],
+            losses=Markup(drawing.losses(histories)) if histories else None,
+            judges={step: summary["judge"] for step, summary in summaries.items() if summary.get("judge")},
+            doubts=doubts,
+            reasons=doubts.reasons.most_common(_REASONS),
+            traces=traces,
+            recipe=recipe,
+            standin=standin,
+            bought=bought,
+            engines=_engines(bought),
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters["share"] = lambda value: "none judged" if value is None else f"{100 * value:.1f} %"
-    evaluated = summaries.get("evaluate")
-    return environment.get_template("report.html.j2").render(
-        name=name,
-        funnel=_funnel(summaries),
-        summaries=summaries,
-        scores=Markup(_scores(evaluated["models"])) if evaluated else None,
-        losses=Markup(_losses(histories)) if histories else None,
-        traces=traces,
-        recipe=recipe,
-        standin=standin,
-        spent=_spent(summaries),
-    )
+    environment.filters["percent"] = lambda value: "none judged" if value is None else f"{100 * value:.1f}"
+    environment.filters["top"] = _top
+    environment.filters["points"] = lambda value: f"{100 * value:+.1f}"
+    environment.filters["p"] = lambda value: "< 0.001" if value < 0.001 else f"{value:.2g}"
+    return environment
+
+
+def _top(at: Mapping[str, float]) -> str:
+    """pass@k or maj@k for the largest k; k = 1 says nothing more than pass@1."""
+    if len(at) < 2:
+        return ""
+    k, value = list(at.items())[-1]
+    return f"k={k}: {100 * value:.1f}"
+
+
+def _whole(models: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The models without their runs on a thought budget, which are points of a curve."""
+    return {model: scores for model, scores in models.items() if budget_of(model)[1] is None}
+
+
+def _by_benchmark(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The scores with benchmarks outside and models inside, as they are compared."""
+    found: dict[str, dict[str, Any]] = {}
+    for model, scores in models.items():
+        for benchmark, score in scores.items():
+            found.setdefault(benchmark, {})[model] = score
+    return found
 
 
 def _funnel(summaries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int, Mapping[str, int]]]:
@@ -54,57 +105,38 @@ def _funnel(summaries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int, 
     return lines
 
 
-def _spent(summaries: Mapping[str, Mapping[str, Any]]) -> float:
-    return float(summaries.get("distill", {}).get("cost_total_usd", 0.0))
+def _told(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A paired difference with what it means in words."""
+    if line["p_value"] < _TOLD_APART:
+        verdict = "they differ"
+    elif not line.get("problems_needed"):
+        verdict = "no difference seen"
+    else:
+        verdict = f"not told apart: about {line['problems_needed']:,} problems would be needed"
+    return {**line, "verdict": verdict}
 
 
-def _scores(models: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Bars of pass@1 with 95 % intervals, models side by side for each benchmark."""
-    benchmarks = list(next(iter(models.values())))
-    if not benchmarks:
-        return ""
-    figure, axes = _figure(width=1.6 + 1.7 * len(benchmarks))
-    width = 0.8 / len(models)
-    for place, (model, scores) in enumerate(models.items()):
-        at = [number + (place - (len(models) - 1) / 2) * width for number in range(len(benchmarks))]
-        means = [100 * (scores[benchmark]["pass@1"] or 0.0) for benchmark in benchmarks]
-        intervals = [scores[benchmark]["ci95"] or (0.0, 0.0) for benchmark in benchmarks]
-        below = [max(0.0, mean - 100 * low) for mean, (low, _) in zip(means, intervals, strict=True)]
-        above = [max(0.0, 100 * high - mean) for mean, (_, high) in zip(means, intervals, strict=True)]
-        bars = axes.bar(at, means, width * 0.92, yerr=[below, above], capsize=3, label=model, color=_COLOURS[model])
-        axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
-    axes.set_xticks(range(len(benchmarks)), benchmarks)
-    axes.set_ylim(0, 112)
-    axes.set_ylabel("pass@1, % (95 % interval)")
-    axes.legend(frameon=False, loc="upper left")
-    return _svg(figure)
+def _curves(evaluated: Mapping[str, Any]) -> list[tuple[str, Markup, list[str]]]:
+    """For each benchmark its picture, and what can be said of the published figures in it."""
+    paint = drawing.colours(_whole(evaluated["models"]))
+    found = []
+    for benchmark, models in evaluated.get("curve", {}).items():
+        figures = published(benchmark)
+        points = [figure.point.as_json() for figure in figures]
+        picture = drawing.curve(models, points, drawing.colours([*paint, *models]))
+        if picture:
+            found.append((benchmark, Markup(picture), [_published(*pair) for pair in told_apart(figures)]))
+    return found
 
 
-def _losses(histories: Mapping[str, Sequence[float]]) -> str:
-    """The loss of every step, phases one after another."""
-    figure, axes = _figure(width=7)
-    start = 0
-    for phase, losses in histories.items():
-        axes.plot(range(start, start + len(losses)), losses, label=phase, linewidth=1.4)
-        start += len(losses)
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss, nats a trained token")
-    axes.legend(frameon=False)
-    return _svg(figure)
+def _published(a: Published, b: Published, p_value: float) -> str:
+    apart = "differ" if p_value < _TOLD_APART else "can't be told apart"
+    return f"{a.model} ({a.percent:.1f} %) and {b.model} ({b.percent:.1f} %) {apart} (p = {p_value:.2g})"
 
 
-def _figure(*, width: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(4.0, width), 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _svg(figure: Any) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    # Inside a page there is no XML prologue.
-    return text[text.index("<svg") :]
+def _engines(bought: Bought) -> dict[str, Sums]:
+    """All that was bought, by who answered."""
+    engines: dict[str, Sums] = {}
+    for group, sums in bought.groups.items():
+        engines.setdefault(group.engine, Sums()).add(sums)
+    return engines

@@ -1,18 +1,17 @@
-"""What a model scored, with how sure that is. In: verdicts per problem; out: pass@1, intervals, paired tests.
+"""What a model scored, with how sure that is. In: verdicts, problem by problem; out: pass@1, pass@k, maj@k, intervals.
 
-`undecided` draws count neither as right nor as wrong; how many there were is part of every score.
+`undecided` draws count neither as right nor as wrong; how many there were is part of every score, and so is what is
+left when all of them are counted as wrong.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
-_Z95 = NormalDist().inv_cdf(0.975)
-_RESAMPLES = 10_000
+from pipeline.intervals import interval
+from pipeline.passes import enough, ladder, pass_at
+from pipeline.votes import MOST_DRAWS, Ballot, Camp, majorities, majority
 
 
 class Judged(Protocol):
@@ -54,11 +53,104 @@ class Judged(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Draws:
+    """How the draws of one problem were judged; `votes` by class of equal answers, `silent` those without an answer."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    votes: dict[int, Counter[str]] = field(default_factory=dict)
+    silent: Counter[str] = field(default_factory=Counter)
+
+    def add(self, draw: Judged) -> None:
+        """Count a draw in; one without a reply or without a verdict is refused."""
+        if draw.drop is not None or draw.verdict is None:
+            self.refused += 1
+            return
+        self.verdicts[draw.verdict] += 1
+        votes = self.silent if draw.vote is None else self.votes.setdefault(draw.vote, Counter())
+        votes[draw.verdict] += 1
+
+    @property
+    def right(self) -> int:
+        """Draws that are correct."""
+        return self.verdicts["correct"]
+
+    @property
+    def num_judged(self) -> int:
+        """Draws that are correct or wrong."""
+        return self.verdicts["correct"] + self.verdicts["wrong"]
+
+    @property
+    def num_draws(self) -> int:
+        """All draws."""
+        return self.verdicts.total() + self.refused
+
+    @property
+    def rate(self) -> float | None:
+        """The share of right draws among the judged ones, None without any."""
+        return self.right / self.num_judged if self.num_judged else None
+
+    @property
+    def voted(self) -> bool:
+        """Whether its draws carry votes: a right one without a class of answers says that nobody told classes apart."""
+        return self.silent["correct"] == 0
+
+    @property
+    def ballot(self) -> Ballot | None:
+        """The draws as votes, None where none can be held. A class whose draws were not all judged alike is undecided:
+        either its answers are not equal after all, or one of the verdicts is not right."""
+        if not self.voted or not 0 < self.verdicts.total() <= MOST_DRAWS:
+            return None
+        camps = [
+            Camp(verdicts.total(), next(iter(verdicts)) if len(verdicts) == 1 else "undecided")
+            for verdicts in self.votes.values()
+        ]
+        camps.sort(key=lambda camp: (-camp.draws, camp.verdict))
+        return Ballot(tuple(camps), self.silent["wrong"], self.silent["undecided"])
+
+
+@dataclass(slots=True)
+class Tally:
+    """All draws of a model on a benchmark: what every score is made of, without any text."""
+
+    problems: dict[str, Draws] = field(default_factory=dict)
+    samples: int = 0
+    answered: int = 0
+    tokens: int = 0
+    truncated: int = 0
+
+    def add(self, draw: Judged) -> None:
+        """Count a draw in."""
+        self.problems.setdefault(draw.id, Draws()).add(draw)
+        self.samples += 1
+        if draw.drop is None:
+            self.answered += 1
+            self.tokens += draw.thought_tokens + draw.reply_tokens
+            self.truncated += draw.finish_reason == "length"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """pass@k or maj@k: the mean over the problems that have k judged draws, `left_out` without those that have not.
+
+    `low` counts undecided draws as wrong, for pass@k refused ones too.
+    """
+
+    k: int
+    share: float
+    low: float
+    ci95: tuple[float, float]
+    left_out: int
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A model on a benchmark. `pass_at_1` is the mean over problems of the share of right draws, None without any.
 
     `pass_at_1_low` counts every undecided or refused draw as wrong: what is left when none of the doubts is granted.
+    `truncated` is a share of the answered draws, `undecided` a number of draws, `unanswered` the share of answered
+    draws in which no answer was found (None where answers were not told apart).
     """
 
     problems: int
@@ -69,11 +161,19 @@ class Score:
     mean_tokens: float
     truncated: float
     undecided: int
+    unanswered: float | None
     refused: int
+    pass_at: tuple[At, ...]
+    maj_at: tuple[At, ...]
+
+    @property
+    def undecided_share(self) -> float:
+        """The share of all draws that are undecided."""
+        return self.undecided / max(1, self.samples)
 
     def as_json(self) -> dict[str, object]:
         """The keys of summary/evaluate.json."""
-        return {
+        said: dict[str, object] = {
             "problems": self.problems,
             "samples": self.samples,
             "pass@1": self.pass_at_1,
@@ -82,90 +182,110 @@ class Score:
             "mean_tokens": self.mean_tokens,
             "truncated": self.truncated,
             "undecided": self.undecided,
+            "undecided_share": self.undecided_share,
+            "unanswered": self.unanswered,
             "refused": self.refused,
         }
+        for name, found in (("pass@k", self.pass_at), ("maj@k", self.maj_at)):
+            said[name] = {str(at.k): at.share for at in found}
+            said[f"{name}_low"] = {str(at.k): at.low for at in found}
+            said[f"{name}_ci95"] = {str(at.k): at.ci95 for at in found}
+            said[f"{name}_left_out"] = {str(at.k): at.left_out for at in found if at.left_out}
+        return said
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Model a minus model b on the problems both were judged on."""
-
-    problems: int
-    difference: float
-    ci95: tuple[float, float]
-    p_value: float
+def tally(traces: Iterable[Judged]) -> Tally:
+    """The draws counted, one after another; none is kept."""
+    held = Tally()
+    for trace in traces:
+        held.add(trace)
+    return held
 
 
-def rates(traces: Sequence[Judged]) -> dict[str, float]:
+def rates(problems: Mapping[str, Draws]) -> dict[str, float]:
     """Problem id -> share of right draws among the judged ones; problems without a judged draw are left out."""
-    right: dict[str, list[bool]] = {}
-    for trace in traces:
-        if trace.verdict in ("correct", "wrong"):
-            right.setdefault(trace.id, []).append(trace.verdict == "correct")
-    return {problem: sum(draws) / len(draws) for problem, draws in right.items()}
+    return {problem: draws.rate for problem, draws in problems.items() if draws.rate is not None}
 
 
-def score(traces: Sequence[Judged]) -> Score:
-    """The score of one model's traces on one benchmark."""
-    by_problem = list(rates(traces).values())
-    right: dict[str, list[bool]] = {}
-    for trace in traces:
-        right.setdefault(trace.id, []).append(trace.verdict == "correct")
-    answered = [trace for trace in traces if trace.drop is None]
-    tokens = [trace.thought_tokens + trace.reply_tokens for trace in answered]
+def ballots(problems: Mapping[str, Draws]) -> dict[str, Ballot]:
+    """Problem id -> its draws as votes, for the problems whose answers were told apart.
+
+    Right draws without a vote show that there are problems whose answers were not. Then one without any vote may be
+    such a problem too: to count it would let only its like that were all wrong in.
+    """
+    all_voted = all(draws.voted for draws in problems.values()) and any(draws.votes for draws in problems.values())
+    return {
+        problem: ballot
+        for problem, draws in problems.items()
+        if (draws.votes or all_voted) and (ballot := draws.ballot) is not None
+    }
+
+
+def majority_rates(problems: Mapping[str, Draws]) -> dict[str, float]:
+    """Problem id -> whether the majority of all its draws is right, ties shared; without those that have no verdict."""
+    found = {problem: majority(ballot).rate for problem, ballot in ballots(problems).items()}
+    return {problem: rate for problem, rate in found.items() if rate is not None}
+
+
+def score(traces: Iterable[Judged], *, ks: Sequence[int] = (), name: str = "the file") -> Score:
+    """The score of one model's traces on one benchmark, which messages call `name`.
+
+    pass@k and maj@k are given for `ks`, or for the powers of two up to the draws of a problem. Raises Stop when a
+    problem has fewer draws than one of `ks`.
+    """
+    held = tally(traces)
+    enough({problem: draws.num_draws for problem, draws in held.problems.items()}, ks, name=name)
+    return scored(held, ks=ks)
+
+
+def scored(held: Tally, *, ks: Sequence[int] = ()) -> Score:
+    """The score of a tally."""
+    problems = list(held.problems.values())
+    by_problem = list(rates(held.problems).values())
+    ks = ks or ladder(max((draws.num_draws for draws in problems), default=0))
     return Score(
-        problems=len({trace.id for trace in traces}),
-        samples=len(traces),
-        pass_at_1=float(np.mean(by_problem)) if by_problem else None,
-        pass_at_1_low=float(np.mean([sum(draws) / len(draws) for draws in right.values()])) if right else 0.0,
-        ci95=interval(by_problem) if by_problem else None,
-        mean_tokens=float(np.mean(tokens)) if tokens else 0.0,
-        truncated=sum(trace.finish_reason == "length" for trace in answered) / max(1, len(answered)),
-        undecided=sum(trace.verdict == "undecided" for trace in traces),
-        refused=len(traces) - len(answered),
+        problems=len(problems),
+        samples=held.samples,
+        pass_at_1=_mean(by_problem) if by_problem else None,
+        pass_at_1_low=_mean([draws.right / draws.num_draws for draws in problems]),
+        ci95=interval(by_problem, draws=sum(draws.num_judged for draws in problems)) if by_problem else None,
+        mean_tokens=held.tokens / max(1, held.answered),
+        truncated=held.truncated / max(1, held.answered),
+        undecided=sum(draws.verdicts["undecided"] for draws in problems),
+        unanswered=_unanswered(held),
+        refused=held.samples - held.answered,
+        pass_at=tuple(found for k in ks if (found := _pass_at(k, problems))),
+        maj_at=tuple(_maj_at(ks, held)),
     )
 
 
-def interval(by_problem: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval of the mean over problems.
-
-    One draw a problem: Wilson's. Several: the normal interval of problem means, so that draws of one problem count as
-    one cluster (Miller, 2411.00640), cut to 0..1.
-    """
-    if all(rate in (0.0, 1.0) for rate in by_problem):
-        return wilson(round(sum(by_problem)), len(by_problem))
-    values = np.asarray(by_problem)
-    if len(values) == 1:
-        return 0.0, 1.0
-    half = _Z95 * float(values.std(ddof=1)) / math.sqrt(len(values))
-    mean = float(values.mean())
-    return max(0.0, mean - half), min(1.0, mean + half)
+def _unanswered(held: Tally) -> float | None:
+    voted = list(ballots(held.problems).values())
+    silent = sum(ballot.silent_wrong + ballot.silent_undecided for ballot in voted)
+    return silent / sum(ballot.draws for ballot in voted) if voted else None
 
 
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    share, z2 = right / of, _Z95**2
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z95 / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _pass_at(k: int, problems: Sequence[Draws]) -> At | None:
+    found = [pass_at(k, right=draws.right, judged=draws.num_judged) for draws in problems if draws.num_judged >= k]
+    low = [pass_at(k, right=draws.right, judged=draws.num_draws) for draws in problems if draws.num_draws >= k]
+    return At(k, _mean(found), _mean(low), interval(found), len(problems) - len(found)) if found else None
 
 
-def compare(a: Mapping[str, float], b: Mapping[str, float], *, seed: int = 0) -> Difference | None:
-    """The paired difference of two models' `rates`; None when they share no problem.
+def _maj_at(ks: Sequence[int], held: Tally) -> Iterable[At]:
+    # Many problems are voted on alike: each way is worked out once.
+    alike = Counter(ballots(held.problems).values())
+    rates: dict[int, list[float]] = {k: [] for k in ks}
+    low: dict[int, list[float]] = {k: [] for k in ks}
+    for ballot, times in alike.items():
+        enough_for = [k for k in ks if k <= ballot.draws]
+        for k, outcome in zip(enough_for, majorities(ballot, enough_for) if enough_for else (), strict=True):
+            low[k] += [outcome.right] * times
+            if outcome.rate is not None:
+                rates[k] += [outcome.rate] * times
+    for k in ks:
+        if rates[k]:
+            yield At(k, _mean(rates[k]), _mean(low[k]), interval(rates[k]), len(held.problems) - len(rates[k]))
 
-    Interval: percentiles of 10,000 bootstrap resamples of problems. p: the share of 10,000 random sign flips of the
-    problems' differences that give a mean at least as far from 0 (two-sided, the observed one counted in).
-    """
-    shared = sorted(set(a) & set(b))
-    if not shared:
-        return None
-    differences = np.array([a[problem] - b[problem] for problem in shared])
-    observed = float(differences.mean())
-    rng = np.random.default_rng(seed)
-    resampled = np.array([rng.choice(differences, len(differences)).mean() for _ in range(_RESAMPLES)])
-    signs = (rng.choice([-1.0, 1.0], len(differences)) for _ in range(_RESAMPLES))
-    flipped = np.array([(differences * sign).mean() for sign in signs])
-    # The tolerance keeps rounding from separating equal means.
-    extreme = int((np.abs(flipped) >= abs(observed) - 1e-12).sum())
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Difference(len(shared), observed, (float(low), float(high)), (extreme + 1) / (_RESAMPLES + 1))
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -62,6 +62,16 @@ def test_calls_are_summed_by_engine_day_and_outcome(tmp_path: Path) -> None:
     assert held.open_usd == {}
 
 
+def test_what_evaluation_bought_can_be_summed_alone(tmp_path: Path) -> None:
+    add(tmp_path, "problems/shard-00000", entry(0, cost_usd=1.0))
+    add(tmp_path, "benchmarks/sums/shard-00000", entry(1, cost_usd=0.25, unsure_usd=0.125))
+    add(tmp_path, "benchmarks/more/shard-00001", entry(2, cost_usd=0.5))
+    held = bought(Store(str(tmp_path)), below="benchmarks").total
+    assert (held.calls, held.cost_usd, held.most_usd) == (2, 0.75, 0.875)
+    assert bought(Store(str(tmp_path))).total.most_usd == 1.875
+    assert bought(Store(str(tmp_path)), below="problems/shard-00001").total.calls == 0
+
+
 def test_a_day_ends_at_midnight_utc(tmp_path: Path) -> None:
     midnight = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
     add(tmp_path, "a/s", entry(0, bought_at=midnight - 0.5), entry(1, bought_at=midnight))
