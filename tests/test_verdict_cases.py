@@ -9,7 +9,6 @@ string or {"text", "times"} for a piece that is repeated.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +50,6 @@ def verdicts() -> list[Verdict]:
         return verifier.verify([submission(row) for row in CASES])
 
 
-@pytest.fixture(scope="module")
-def impatient() -> Iterator[Verifier]:
-    with Verifier(VerifySettings(timeout_s=TIMEOUT_S, judges=1)) as verifier:
-        yield verifier
-
-
 def shown(failed: list[tuple[dict[str, Any], Verdict]]) -> str:
     lines = [
         f"{row['name']}: {verdict.verdict}, gold {row['gold']!r}, found {verdict.found!r} ({verdict.why}); {row['why']}"
@@ -94,16 +87,18 @@ def test_each_verdict_is_one_of_three_and_says_why(verdicts: list[Verdict]) -> N
     assert all(got.why for got in verdicts)
 
 
-@pytest.mark.parametrize("row", HOSTILE, ids=[row["name"] for row in HOSTILE])
-def test_a_hostile_reply_is_judged_in_time_and_never_correct(row: dict[str, Any], impatient: Verifier) -> None:
-    start = time.monotonic()
-    [got] = impatient.verify([submission(row)])
-    took_s = time.monotonic() - start
-    assert took_s <= TIMEOUT_S + REPLACE_S, f"{took_s:.1f} s: {got.verdict} ({got.why})"
-    assert got.verdict in ("wrong", "undecided") or row.get("may_be_correct"), got
-
-
-def test_after_all_that_the_judges_are_alive(impatient: Verifier) -> None:
+def test_hostile_replies_are_judged_in_time_and_never_correct(request: pytest.FixtureRequest) -> None:
+    """Every fourth row; `--all-hostile` takes them all, for some of them cost their whole timeout."""
+    chosen = HOSTILE if request.config.getoption("--all-hostile") else HOSTILE[::4]
+    failed = []
+    with Verifier(VerifySettings(timeout_s=TIMEOUT_S, judges=1)) as verifier:
+        for row in chosen:
+            start = time.monotonic()
+            [got] = verifier.verify([submission(row)])
+            took_s = time.monotonic() - start
+            if took_s > TIMEOUT_S + REPLACE_S or (got.verdict == "correct" and not row.get("may_be_correct")):
+                failed.append(f"{row['name']}: {got.verdict} ({got.why}) after {took_s:.1f} s; {row['why']}")
+        [alive] = verifier.verify([Submission(kind="math", gold="5", reply=r"\boxed{5}", finish_reason="stop")])
     assert len(HOSTILE) >= 60
-    [got] = impatient.verify([Submission(kind="math", gold="5", reply=r"\boxed{5}", finish_reason="stop")])
-    assert got.verdict == "correct"
+    assert not failed, "\n".join([f"{len(failed)} failed:", *failed])
+    assert alive.verdict == "correct"
