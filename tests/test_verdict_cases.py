@@ -89,7 +89,7 @@ def test_each_verdict_is_one_of_three_and_says_why(verdicts: list[Verdict]) -> N
 
 def test_hostile_replies_are_judged_in_time_and_never_correct(request: pytest.FixtureRequest) -> None:
     """Every fourth row; `--all-hostile` takes them all, for some of them cost their whole timeout."""
-    chosen = HOSTILE if request.config.getoption("--all-hostile") else HOSTILE[::4]
+    chosen = HOSTILE if request.config.getoption("--all-hostile") else HOSTILE[2::4]
     failed = []
     with Verifier(VerifySettings(timeout_s=TIMEOUT_S, judges=1)) as verifier:
         for row in chosen:
@@ -102,3 +102,4 @@ def test_hostile_replies_are_judged_in_time_and_never_correct(request: pytest.Fi
     assert len(HOSTILE) >= 60
     assert not failed, "\n".join([f"{len(failed)} failed:", *failed])
     assert alive.verdict == "correct"
+    assert not Path("/tmp/longthought-was-here").exists(), "the code of a reply was run (hostile row code-import)"
