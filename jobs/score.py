@@ -28,12 +28,12 @@ from rich.table import Table
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.in_order import Workers
+from pipeline.judgements import Judgements
 from pipeline.processes import Processes, cores
 from pipeline.replies import KINDS, ReplyFields
 from pipeline.reply_files import STDOUT, check_paths, format_of
 from pipeline.score_file import check_fields, score_file
 from pipeline.scorer import ScoreSettings
-from pipeline.tally import Tally
 from pipeline.verify import VerifySettings
 
 _FIELDS = ("prompt", "reply", "answer", "kind", "finish", "id", "tokens")
@@ -43,11 +43,11 @@ _EVERY_S = 0.5
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score a file; exits 0 only when all rows are written, 2 for wrong options, 1 otherwise."""
     asked = _parser().parse_args(arguments)
-    # Ended by a scheduler as by Ctrl-C: what was begun is taken away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         settings = _settings(asked)
         check_paths(asked.file, asked.out)
+        if asked.json and not Path(asked.json).absolute().parent.is_dir():
+            raise BadRecipe(f"--json {asked.json}: the folder {Path(asked.json).absolute().parent} is not there")
         named = frozenset(name for name in _FIELDS if getattr(asked, f"{name}_field") is not None)
         check_fields(asked.file, settings.fields, asked=named, replace=settings.replace)
         metrics = _score(asked, settings)
@@ -104,11 +104,11 @@ def _settings(asked: argparse.Namespace) -> ScoreSettings:
 def _score(asked: argparse.Namespace, settings: ScoreSettings) -> dict[str, Any]:
     started = time.monotonic()
     with _workers(asked, settings) as workers, _progress(asked.file) as show:
-        tally = score_file(asked.file, asked.out, settings.fields, workers, show)
+        judgements = score_file(asked.file, asked.out, settings.fields, workers, show)
         seconds = time.monotonic() - started
-        return tally.metrics() | {
+        return judgements.metrics() | {
             "seconds": round(seconds, 2),
-            "rows_per_s": round(tally.rows / seconds, 1),
+            "rows_per_s": round(judgements.rows / seconds, 1),
             "workers": workers.count,
         }
 
@@ -132,13 +132,13 @@ def _progress(path: str) -> Iterator[Any]:
     """A line on stderr that goes on, where a person watches."""
     started = last = time.monotonic()
 
-    def show(tally: Tally) -> None:
+    def show(judgements: Judgements) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _EVERY_S:
             last = now
-            speed = tally.rows / (now - started)
-            print(f"\r\033[K{path}: {tally.rows:,} rows, {speed:,.0f} rows/s", end="", file=sys.stderr, flush=True)
+            speed = judgements.rows / (now - started)
+            print(f"\r\033[K{path}: {judgements.rows:,} rows, {speed:,.0f} rows/s", end="", file=sys.stderr, flush=True)
 
     if not sys.stderr.isatty():
         yield lambda *_: None
@@ -155,9 +155,8 @@ def _show(metrics: dict[str, Any], *, to_stderr: bool) -> None:
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
     for name, value in metrics.items():
-        if name == "reasons":
-            continue
-        table.add_row(name, _said(name, value))
+        if name != "reasons" and value != {}:
+            table.add_row(name, _said(name, value))
     for verdict, reasons in metrics["reasons"].items():
         for why, times in reasons.items():
             table.add_row(f"{verdict}: {times:,}", why)
@@ -177,4 +176,6 @@ def _said(name: str, value: Any) -> str:
 
 
 if __name__ == "__main__":
+    # Ended by a scheduler as by Ctrl-C: what was begun is taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

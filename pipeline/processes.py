@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from multiprocessing.connection import Connection
 
 import psutil
@@ -26,7 +27,9 @@ class Processes:
 
     def __init__(self, settings: ScoreSettings, count: int) -> None:
         self._all = [_Process(settings) for _ in range(count)]
-        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        # Last in, first out: a small file starts few of them.
+        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._starting, self._ended = threading.Lock(), False
         for process in self._all:
             self._idle.put(process)
 
@@ -48,24 +51,34 @@ class Processes:
         """Judge one chunk in a process that is idle. Raises Stop when the process dies of it."""
         process = self._idle.get()
         try:
+            with self._starting:
+                if self._ended:
+                    raise Stop("the scoring processes were ended")
+                process.start()
             return process.ask(chunk)
         finally:
             self._idle.put(process)
 
     def kill(self) -> None:
         """End all processes and what they started."""
-        for process in self._all:
-            process.kill()
+        with self._starting:
+            self._ended = True
+            for process in self._all:
+                process.kill()
 
 
 class _Process:
     def __init__(self, settings: ScoreSettings) -> None:
         # Not forked: Arrow's threads would not be there in the child.
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, settings), name="score")
-        self._process.start()
-        theirs.close()
+        self._pipe, self._theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._theirs, settings), name="score")
+
+    def start(self) -> None:
+        if self._process.pid is None:
+            self._process.start()
+            # Only the child has it from now on, so that its death is an end of file.
+            self._theirs.close()
 
     def ask(self, chunk: Chunk) -> Scored:
         try:
@@ -81,6 +94,8 @@ class _Process:
         return said
 
     def kill(self) -> None:
+        if self._process.pid is None:
+            return
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self._process.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -89,6 +104,9 @@ class _Process:
 
     def close(self) -> None:
         self._pipe.close()
+        self._theirs.close()
+        if self._process.pid is None:
+            return
         self._process.join(_LAST_WORDS_S)
         if self._process.is_alive():
             self.kill()
@@ -99,7 +117,7 @@ def _serve(pipe: Connection, settings: ScoreSettings) -> None:
     """Judge what comes until the other end closes, as it does too when its process is killed."""
     # Ctrl-C reaches the whole group; the parent ends us when it is done with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Scorer(settings) as scorer, contextlib.suppress(EOFError, BrokenPipeError):
+    with Scorer(settings) as scorer, contextlib.suppress(EOFError, ConnectionError):
         while True:
             chunk = pipe.recv()
             try:

@@ -36,7 +36,7 @@ class ReplyFields(Settings):
     answer: str = "answer"
     """The known answer."""
     kind: str = "kind"
-    """How the answer is compared; rows without it have `default_kind`."""
+    """How the answer is compared, row by row."""
     default_kind: Kind = "math"
     """The kind of rows that name none."""
     finish: str = "finish_reason"
@@ -59,6 +59,10 @@ class ReplyFields(Settings):
             if groups != 1:
                 raise ValueError(f"has {groups} groups; one group must hold the answer, such as '#### (.+)'")
         return value
+
+
+class Each(list[Any]):
+    """What a field is in every item of a list on the way to it: never the messages of one chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def at(row: Any, path: str) -> Any:
     if isinstance(row, list):
         head, dot, rest = path.partition(".")
         if not head.isdecimal():
-            return [at(item, path) for item in row]
+            return Each(at(item, path) for item in row)
         item = row[int(head)] if int(head) < len(row) else None
         return at(item, rest) if dot else item
     return None
@@ -187,7 +191,7 @@ def _gold(row: dict[str, Any], fields: ReplyFields, kind: Any, exact: bytes | No
 
 
 def _texts(value: Any) -> tuple[list[str | None], bool]:
-    if isinstance(value, list) and not _is_chat(value):
+    if isinstance(value, list) and value and (isinstance(value, Each) or not _is_chat(value)):
         return [_text(item) for item in value], True
     return [_text(value)], False
 
@@ -196,7 +200,7 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and _is_chat(value):
-        said = [message for message in value if message["role"] == "assistant"]
+        said = [message for message in value if message and message["role"] == "assistant"]
         return _content(said[-1]) if said else None
     if isinstance(value, dict) and "content" in value:
         return _content(value)
@@ -204,7 +208,8 @@ def _text(value: Any) -> str | None:
 
 
 def _is_chat(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(item, dict) and "role" in item for item in value)
+    """Whether a list is messages; Parquet may have nulls among them."""
+    return any(value) and all(item is None or (isinstance(item, dict) and "role" in item) for item in value)
 
 
 def _content(message: dict[str, Any]) -> str:

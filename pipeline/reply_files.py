@@ -22,7 +22,8 @@ from pipeline.reply_lines import parse
 
 Format = Literal["jsonl", "parquet"]
 STDOUT = "-"
-CHUNK_ROWS, CHUNK_BYTES = 256, 1 << 20
+_ROWS, _BYTES = 256, 1 << 20
+_FIRST_ROWS, _GROWTH = 16, 64
 _GROUP_ROWS, _GROUP_BYTES = 1 << 16, 32 << 20
 _JSONL = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 
@@ -117,7 +118,7 @@ def _line_chunks(path: str) -> Iterator[Chunk]:
                 continue
             lines.append((number, line))
             size += len(line)
-            if len(lines) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+            if len(lines) >= _rows_at(first) or size >= _BYTES:
                 yield Chunk(path, first, lines)
                 first, size, lines = first + len(lines), 0, []
     if lines:
@@ -127,12 +128,18 @@ def _line_chunks(path: str) -> Iterator[Chunk]:
 def _parquet_chunks(path: str, sent: tuple[str, ...] | None) -> Iterator[Chunk]:
     first = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=CHUNK_ROWS):
-            rows = max(1, min(CHUNK_ROWS, CHUNK_ROWS * CHUNK_BYTES // max(1, batch.nbytes)))
-            for at in range(0, batch.num_rows, rows):
-                part = batch.slice(at, rows)
+        for batch in file.iter_batches(batch_size=_ROWS):
+            most = max(1, batch.num_rows * _BYTES // max(1, batch.nbytes))
+            at = 0
+            while at < batch.num_rows:
+                part = batch.slice(at, min(most, _rows_at(first)))
                 yield Chunk(path, first, [], part, sent)
-                first += part.num_rows
+                at, first = at + part.num_rows, first + part.num_rows
+
+
+def _rows_at(row: int) -> int:
+    """Rows of a chunk: few at first, so that a small file keeps many processes busy too."""
+    return min(_ROWS, max(_FIRST_ROWS, row // _GROWTH))
 
 
 @contextlib.contextmanager
@@ -201,7 +208,7 @@ def lines_to_parquet(lines: Path, path: Path, schema: pa.Schema, written_as_text
         held: list[dict[str, Any]] = []
         for line in source:
             held.append(parse(line))
-            if len(held) >= CHUNK_ROWS:
+            if len(held) >= _ROWS:
                 rows.write(_batch(held, schema, written_as_text))
                 held = []
         if held:

@@ -56,6 +56,22 @@ def merged(one: pa.Schema, other: pa.Schema) -> pa.Schema:
     return pa.schema(list(types.items()))
 
 
+def is_several(found: pa.Schema | pa.DataType, path: str) -> bool:
+    """Whether a field of a table holds several replies a row: a list in it or on the way to it."""
+    if not isinstance(found, pa.Schema) and pa.types.is_list(found) | pa.types.is_large_list(found):
+        head, _, rest = path.partition(".")
+        if head.isdecimal():
+            return is_several(found.value_type, rest)
+        return bool(path) or not (
+            pa.types.is_struct(found.value_type) and found.value_type.get_field_index("role") >= 0
+        )
+    for name, rest in ((path, ""), path.split(".", 1) if "." in path else ("", "")):
+        at = found.get_field_index(name) if name and isinstance(found, pa.Schema | pa.StructType) else -1
+        if at >= 0:
+            return is_several(found.field(at).type, rest)
+    return False
+
+
 def _type_of(values: list[Any]) -> pa.DataType:
     try:
         found = pa.array(values).type

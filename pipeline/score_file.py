@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.in_order import Workers, in_order
+from pipeline.judgements import Judgements
 from pipeline.replies import ReplyFields, has, names_of
 from pipeline.reply_files import (
     Chunk,
@@ -23,11 +24,10 @@ from pipeline.reply_files import (
     parquet_schema,
     whole,
 )
-from pipeline.reply_lines import merged
-from pipeline.scorer import ADDED, Scored, row_of
-from pipeline.tally import Tally
+from pipeline.reply_lines import is_several, merged
+from pipeline.scorer import ADDED, Scored, rows_of
 
-_MOST_NAMES = 40
+_LOOKED_AT, _MOST_NAMES = 16, 40
 _TYPES = {"verdict": pa.string(), "found": pa.string(), "why": pa.string()}
 
 
@@ -49,16 +49,18 @@ def check_fields(path: str, fields: ReplyFields, *, asked: frozenset[str], repla
         raise BadRecipe(f"{path} has {', '.join(ours)} already; --overwrite-columns replaces them")
 
 
-def score_file(path: str, out: str, fields: ReplyFields, workers: Workers, show: Callable[[Tally], None]) -> Tally:
+def score_file(
+    path: str, out: str, fields: ReplyFields, workers: Workers, show: Callable[[Judgements], None]
+) -> Judgements:
     """Write the rows of `path` with their verdicts to `out`. `show` is called as it goes."""
-    tally = Tally()
+    judgements = Judgements()
     columnar = format_of(path) == format_of(out) == "parquet"
     with closing(in_order(chunks(path, sent=_sent(path, fields) if columnar else None), workers)) as judged:
-        counted = _counted(judged, tally, show)
+        counted = _counted(judged, judgements, show)
         with whole(out) as beside:
             if columnar:
                 assert beside is not None
-                _write_columns(path, beside, counted)
+                _write_columns(path, beside, counted, several=is_several(parquet_schema(path), fields.reply))
             elif format_of(out) == "parquet":
                 assert beside is not None
                 _write_by_lines(beside, counted)
@@ -66,18 +68,17 @@ def score_file(path: str, out: str, fields: ReplyFields, workers: Workers, show:
                 with open_lines(beside, out) as sink:
                     for _, scored in counted:
                         sink.write(scored.lines)
-    return tally
+    return judgements
 
 
 def _first_rows(path: str) -> list[dict[str, object]]:
+    if format_of(path) == "parquet":
+        parquet_schema(path)
     with closing(chunks(path)) as found:
-        first = next(found, None)
-    if first is None:
+        first = [row for chunk in itertools.islice(found, _LOOKED_AT) for row in rows_of(chunk)]
+    if not first:
         raise Stop(f"{path} holds no rows")
-    if first.batch is None:
-        return [row_of(path, number, line) for number, line in first.lines]
-    parquet_schema(path)
-    return first.batch.slice(0, 8).to_pylist()  # type: ignore[no-any-return]
+    return first
 
 
 def _sent(path: str, fields: ReplyFields) -> tuple[str, ...]:
@@ -88,24 +89,22 @@ def _sent(path: str, fields: ReplyFields) -> tuple[str, ...]:
 
 
 def _counted(
-    judged: Iterator[tuple[Chunk, Scored]], tally: Tally, show: Callable[[Tally], None]
+    judged: Iterator[tuple[Chunk, Scored]], judgements: Judgements, show: Callable[[Judgements], None]
 ) -> Iterator[tuple[Chunk, Scored]]:
     for chunk, scored in judged:
         yield chunk, scored
-        tally.add(scored.tally)
-        show(tally)
+        judgements.add(scored.judgements)
+        show(judgements)
 
 
-def _write_columns(path: str, beside: Path, judged: Iterator[tuple[Chunk, Scored]]) -> None:
+def _write_columns(path: str, beside: Path, judged: Iterator[tuple[Chunk, Scored]], *, several: bool) -> None:
     """Add three columns to a Parquet file; its own keep their types and order."""
     schema = parquet_schema(path)
     kept = [name for name in schema.names if name not in ADDED]
-    chunk, scored = first = next(judged)
-    several = any(isinstance(value, list) for value in scored.columns["verdict"])
     types = {name: pa.list_(found) if several else found for name, found in _TYPES.items()}
     full = pa.schema([schema.field(name) for name in kept] + list(types.items()), metadata=schema.metadata)
     with ParquetRows(beside, full) as rows:
-        for chunk, scored in itertools.chain([first], judged):
+        for chunk, scored in judged:
             assert chunk.batch is not None
             added = [pa.array(_alike(scored.columns[name], several), found) for name, found in types.items()]
             rows.write(pa.RecordBatch.from_arrays([*chunk.batch.select(kept).columns, *added], schema=full))
@@ -127,7 +126,12 @@ def _write_by_lines(beside: Path, judged: Iterator[tuple[Chunk, Scored]]) -> Non
                 schema = merged(schema, scored.schema)
                 sink.write(scored.lines)
         as_text = frozenset(field.name for field in schema if field.type == pa.binary())
-        plain = pa.schema([(field.name, pa.string() if field.name in as_text else field.type) for field in schema])
+        plain = pa.schema([(field.name, _written(field, as_text)) for field in schema])
         lines_to_parquet(lines, beside, plain, as_text)
     finally:
         lines.unlink(missing_ok=True)
+
+
+def _written(field: pa.Field, as_text: frozenset[str]) -> pa.DataType:
+    empty = field.name in ADDED and field.type == pa.null()
+    return pa.string() if empty or field.name in as_text else field.type

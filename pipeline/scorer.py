@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import Stop
+from pipeline.judgements import Judgements
 from pipeline.replies import Replies, ReplyFields, replies_of
 from pipeline.reply_files import Chunk, Format
 from pipeline.reply_lines import extended, line_of, parse, schema_of
 from pipeline.settings import Settings
-from pipeline.tally import Tally
 from pipeline.verdict import Submission, Verdict
 from pipeline.verify import Verifier, VerifySettings
 
@@ -41,7 +41,7 @@ class Scored:
     lines: bytes
     columns: dict[str, list[Any]]
     schema: pa.Schema | None
-    tally: Tally
+    judgements: Judgements
 
 
 class Scorer:
@@ -59,16 +59,16 @@ class Scorer:
 
     def score(self, chunk: Chunk) -> Scored:
         """The chunk with its verdicts. Raises Stop that names the file and line of what can't be read."""
-        rows = _rows_of(chunk)
+        rows = rows_of(chunk)
         if not self._settings.replace:
             _refuse_ours(chunk, rows)
         asked = [self._replies(chunk, at, row) for at, row in enumerate(rows)]
         judged = self._judge(asked)
-        tally = Tally()
+        judgements = Judgements()
         for replies, verdicts in zip(asked, judged, strict=True):
-            tally.count_row(replies, verdicts)
+            judgements.count_row(replies, verdicts)
         added = [_fields(replies, verdicts) for replies, verdicts in zip(asked, judged, strict=True)]
-        return self._written(chunk, rows, added, tally)
+        return self._written(chunk, rows, added, judgements)
 
     def _replies(self, chunk: Chunk, at: int, row: dict[str, Any]) -> Replies:
         exact = chunk.lines[at][1] if chunk.lines else None
@@ -82,14 +82,16 @@ class Scorer:
             for replies in asked
         ]
 
-    def _written(self, chunk: Chunk, rows: list[dict[str, Any]], added: list[dict[str, Any]], tally: Tally) -> Scored:
+    def _written(
+        self, chunk: Chunk, rows: list[dict[str, Any]], added: list[dict[str, Any]], judgements: Judgements
+    ) -> Scored:
         if chunk.batch is not None and self._settings.out == "parquet":
             columns = {name: [fields[name] for fields in added] for name in ADDED}
-            return Scored(b"", columns, None, tally)
+            return Scored(b"", columns, None, judgements)
         if chunk.batch is not None:
             kept = ({name: value for name, value in row.items() if name not in ADDED} for row in rows)
             lines = [line_of(row | fields) for row, fields in zip(kept, added, strict=True)]
-            return Scored(b"".join(lines), {}, None, tally)
+            return Scored(b"".join(lines), {}, None, judgements)
         lines = [
             extended(line, fields, replacing=any(name in row for name in ADDED))
             for (_, line), row, fields in zip(chunk.lines, rows, added, strict=True)
@@ -97,12 +99,13 @@ class Scorer:
         schema = None
         if self._settings.out == "parquet":
             schema = schema_of([row | fields for row, fields in zip(rows, added, strict=True)])
-        return Scored(b"".join(lines), {}, schema, tally)
+        return Scored(b"".join(lines), {}, schema, judgements)
 
 
-def _rows_of(chunk: Chunk) -> list[dict[str, Any]]:
+def rows_of(chunk: Chunk) -> list[dict[str, Any]]:
+    """A chunk's rows. Raises Stop that names the line that is no JSON object."""
     if chunk.batch is None:
-        return [row_of(chunk.path, number, line) for number, line in chunk.lines]
+        return [_row_of(chunk.path, number, line) for number, line in chunk.lines]
     try:
         rows: list[dict[str, Any]] = chunk.batch.to_pylist()
     except UnicodeDecodeError as error:
@@ -111,8 +114,7 @@ def _rows_of(chunk: Chunk) -> list[dict[str, Any]]:
     return rows
 
 
-def row_of(path: str, number: int, line: bytes) -> dict[str, Any]:
-    """A line's row. Raises Stop that names the line when it is no JSON object."""
+def _row_of(path: str, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = parse(line)
     except ValueError as error:

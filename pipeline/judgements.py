@@ -17,7 +17,7 @@ _REASONS, _MOST_REASONS = 5, 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedDraw:
     """A draw as `score` wants it."""
 
     id: str
@@ -30,16 +30,16 @@ class Judged:
 
 
 @dataclass(slots=True)
-class Tally(Sequence[Judged]):
+class Judgements(Sequence[JudgedDraw]):
     """Draws in columns, some 18 bytes each; as a sequence they are what `score` reads."""
 
     rows: int = 0
     no_answer: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _problems: array[int] = field(default_factory=lambda: array("Q"))
+    _problems: "array[int]" = field(default_factory=lambda: array("Q"))
     _verdicts: bytearray = field(default_factory=bytearray)
     _truncated: bytearray = field(default_factory=bytearray)
-    _tokens: array[int] = field(default_factory=lambda: array("q"))
+    _tokens: "array[int]" = field(default_factory=lambda: array("q"))
 
     def count_row(self, replies: Replies, verdicts: Sequence[Verdict]) -> None:
         """Add one row."""
@@ -52,7 +52,7 @@ class Tally(Sequence[Judged]):
             self.no_answer += _is_no_answer(draw, verdict)
             self.reasons[verdict.verdict, verdict.why] += 1
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "Judgements") -> None:
         """Add another's draws behind these."""
         self.rows += other.rows
         self.no_answer += other.no_answer
@@ -91,13 +91,13 @@ class Tally(Sequence[Judged]):
         return len(self._problems)
 
     @overload
-    def __getitem__(self, index: int) -> Judged: ...
+    def __getitem__(self, index: int) -> JudgedDraw: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Judged]: ...
-    def __getitem__(self, index: int | slice) -> Judged | list[Judged]:
+    def __getitem__(self, index: slice) -> list[JudgedDraw]: ...
+    def __getitem__(self, index: int | slice) -> JudgedDraw | list[JudgedDraw]:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        return Judged(
+        return JudgedDraw(
             id=f"{self._problems[index]:016x}",
             verdict=VERDICTS[self._verdicts[index]],
             # The classes of equal answers are not told for foreign replies.
