@@ -310,31 +310,38 @@ def test_our_columns_are_replaced_when_asked(tmp_path: Path) -> None:
     assert pq.read_schema(again).names == ["answer", "reply", "verdict", "found", "why"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_leaves_no_output_and_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+def test_an_interrupted_run_leaves_no_output_and_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
     path.write_text((json.dumps(row(1)) + "\n") * 200_000)
-    command = [sys.executable, "-m", "jobs.score", str(path), "--out", str(out), "--workers", "2"]
-    job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 30
-    while not (beside := Path(f"{out}.tmp")).exists() or not beside.stat().st_size:
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    children = psutil.Process(job.pid).children(recursive=True)
-    os.kill(job.pid, number)
-    _, said = job.communicate(timeout=30)
-    assert job.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    assert len(children) >= 2
-    assert psutil.wait_procs(children, timeout=20)[1] == []
-    assert not out.exists()
-    assert beside.exists() == (number == signal.SIGKILL)
-    assert "Traceback" not in said
+    codes = {signal.SIGTERM: 143, signal.SIGKILL: -9}
+    jobs = {number: begun(path, tmp_path / f"{number.name}.jsonl") for number in codes}
+    for number, job in jobs.items():
+        out = tmp_path / f"{number.name}.jsonl"
+        beside = Path(f"{out}.tmp")
+        until = time.monotonic() + 30
+        while not beside.exists() or not beside.stat().st_size:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        children = psutil.Process(job.pid).children(recursive=True)
+        os.kill(job.pid, number)
+        _, said = job.communicate(timeout=30)
+        assert job.returncode == codes[number]
+        assert len(children) >= 2
+        assert psutil.wait_procs(children, timeout=20)[1] == []
+        assert not out.exists()
+        assert beside.exists() == (number == signal.SIGKILL)
+        assert "Traceback" not in said
+
+
+def begun(path: Path, out: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "jobs.score", str(path), "--out", str(out), "--workers", "1"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     def most(rows: int) -> int:
         path = tmp_path / f"{rows}.jsonl"
-        path.write_text((json.dumps(row(1, thought="x" * 4000)) + "\n") * rows)
+        path.write_text((json.dumps(row(1, thought="x" * 20_000)) + "\n") * rows)
         program = (
             "import resource, sys\nfrom pathlib import Path\nfrom jobs.score import main\n"
             "if __name__ == '__main__':\n"
@@ -351,29 +358,24 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stderr
         return int(ran.stdout.split()[-1])
 
-    small, large = most(10_000), most(40_000)
-    assert (tmp_path / "40000.jsonl").stat().st_size > 160_000_000
+    small, large = most(1500), most(6000)
+    assert (tmp_path / "6000.jsonl").stat().st_size > 120_000_000
     assert large - small < 30_000, (small, large)
 
 
 @pytest.mark.ray
 def test_a_cluster_gives_what_this_machine_gives(tmp_path: Path, shared_ray: str) -> None:
-    path = write(tmp_path / "in.jsonl", [row(n, f"\\sqrt{{{n}^2}}" if n % 40 == 0 else None, nr=n) for n in range(600)])
+    rows = [row(n, f"\\sqrt{{{n}^2}}" if n % 40 == 0 else None, nr=n) for n in range(600)]
+    path = write(tmp_path / "in.jsonl", rows)
     here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
-    score(path, "--out", here)
     command = [sys.executable, "-m", "jobs.score", str(path), "--out", str(there), "--address", shared_ray]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
+    job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    score(path, "--out", here)
+    said, trouble = job.communicate(timeout=120)
+    assert job.returncode == 0, trouble
+    assert "workers      2" in said
     assert pq.read_table(there).equals(pq.read_table(here))
     assert pq.read_table(there)["nr"].to_pylist() == list(range(600))
-    bad = write(tmp_path / "bad.jsonl", [row(n) for n in range(400)])
-    with bad.open("a") as end:
-        end.write("[]\n")
-    command[3:6] = [str(bad), "--out", str(tmp_path / "no.jsonl")]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 1
-    assert ran.stderr == f"error: {bad} line 401 is a list, not an object with fields\n"
-    assert not (tmp_path / "no.jsonl").exists()
 
 
 @pytest.mark.data
@@ -381,14 +383,26 @@ def test_recorded_solutions_get_the_verdicts_of_their_labels(tmp_path: Path) -> 
     source = DATA / "gsm8k_model_solutions.jsonl"
     if not source.is_file():
         pytest.skip(f"no {source}: put the project's shared data beside the checkout")
-    fields = ("--prompt-field", "question", "--answer-field", "ground_truth", "--answer-regex", "A: (.+)")
-    seen, differ = 0, []
-    for model in ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"):
-        out = tmp_path / f"{model}.jsonl"
-        score(source, "--out", out, *fields, "--reply-field", f"{model}.solution")
-        for one in read(out):
-            seen += 1
-            if one["verdict"] != ("correct" if one[model]["is_correct"] else "wrong"):
-                differ.append((one[model], one["verdict"], one["why"]))
-    assert seen == 5276
+    rows = [
+        {
+            "prompt": one["question"],
+            "gold": {"worked": one["ground_truth"]},
+            "model": {"said": said["solution"]},
+            "label": said,
+        }
+        for one in read(source)
+        for said in one.values()
+        if isinstance(said, dict)
+    ]
+    path, out, figures = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", tmp_path / "m.json"
+    fields = ("--reply-field", "model.said", "--answer-field", "gold.worked", "--answer-regex", "A: (.+)")
+    score(path, "--out", out, *fields, "--json", figures)
+    after = read(out)
+    wanted = ["correct" if one["label"]["is_correct"] else "wrong" for one in rows]
+    differ = [one for one, label in zip(after, wanted, strict=True) if one["verdict"] != label]
+    assert len(after) == 5276
     assert len(differ) <= 5276 // 1000, differ
+    metrics = json.loads(figures.read_text())
+    # Every problem has four solutions, so the mean over problems is the mean over rows.
+    assert metrics["problems"] == 1319
+    assert metrics["pass@1"] == pytest.approx(wanted.count("correct") / 5276, abs=1e-3)
