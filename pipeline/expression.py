@@ -293,7 +293,7 @@ class _Parser:
         if len(name) > 3:
             if not self.names:
                 raise Unreadable(f"{name!r} is a word")
-            return Sym(name)
+            return self._indexed(name)
         # abc is the product of a, b and c; the last one may have an index.
         self.tokens[self.at : self.at] = [Token("word", letter, glued=True) for letter in name[1:]]
         return self._indexed(name[0])

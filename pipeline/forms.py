@@ -12,12 +12,15 @@ from pipeline.numeric import exact
 from pipeline.tokens import Token, Unreadable, tokens
 from pipeline.units import Unit, split_unit
 
-_OPEN, _CLOSE = frozenset({"(", "[", "{", r"\{", r"\langle", r"\lfloor", r"\lceil"}), frozenset(
-    {")", "]", "}", r"\}", r"\rangle", r"\rfloor", r"\rceil"}
+_OPEN, _CLOSE = (
+    frozenset({"(", "[", "{", r"\{", r"\langle", r"\lfloor", r"\lceil"}),
+    frozenset({")", "]", "}", r"\}", r"\rangle", r"\rfloor", r"\rceil"}),
 )
 _ORDER = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">="}
 _RELATIONS = frozenset({"=", r"\equiv", r"\approx", r"\ne", r"\in", *_ORDER})
-_EMPTY = frozenset({"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"})
+_EMPTY = frozenset(
+    {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
+)
 _REALS = frozenset({"all real numbers", "all reals", "the real numbers", "all real x"})
 _NUMBER_WORDS = {
     word: number
@@ -390,7 +393,12 @@ def as_interval(form: Form) -> Interval | None:
     """The interval that a form may be meant as: (1, 2), [1, 2), x > 3."""
     if isinstance(form, Interval):
         return form
-    if not isinstance(form, Seq) or len(form.items) != 2 or form.opener not in ("(", "[") or form.closer not in (")", "]"):
+    if (
+        not isinstance(form, Seq)
+        or len(form.items) != 2
+        or form.opener not in ("(", "[")
+        or form.closer not in (")", "]")
+    ):
         return None
     low, high = form.items
     if not isinstance(low, Value) or not isinstance(high, Value):
@@ -405,7 +413,11 @@ def _half_line(left: Expr, sign: str, right: Expr) -> Form:
     if isinstance(left, Op) and left.name == "abs" and isinstance(left.args[0], Sym) and not _has_variable(right):
         closed = sign.endswith("=")
         inside = Interval(Op("neg", (right,)), right, closed, closed)
-        return inside if sign[0] == "<" else _without(_LINE, replace(inside, low_closed=not closed, high_closed=not closed))
+        return (
+            inside
+            if sign[0] == "<"
+            else _without(_LINE, replace(inside, low_closed=not closed, high_closed=not closed))
+        )
     if not isinstance(left, Sym) or _has_variable(right):
         return Relation(sign, left, right)
     closed = sign.endswith("=")
@@ -416,7 +428,9 @@ def _half_line(left: Expr, sign: str, right: Expr) -> Form:
 
 def _is_point(found: list[Token]) -> bool:
     """Names in brackets: (x, y)."""
-    return len(found) > 4 and found[0].text == "(" and found[-1].text == ")" and any(token.text == "," for token in found)
+    return (
+        len(found) > 4 and found[0].text == "(" and found[-1].text == ")" and any(token.text == "," for token in found)
+    )
 
 
 def _without_times(found: list[Token]) -> list[Token]:
@@ -467,7 +481,14 @@ def _name(found: list[Token]) -> str | None:
     words = [token.text for token in found]
     if any(token.kind in ("num", "begin", "end") for token in found[:1]) or any(w in "+-*/^" for w in words):
         return None
-    if found[0].kind == "text" or found[0].text in (r"\angle", r"\triangle", r"\overline", r"\overrightarrow", "|", r"\mathbf"):
+    if found[0].kind == "text" or found[0].text in (
+        r"\angle",
+        r"\triangle",
+        r"\overline",
+        r"\overrightarrow",
+        "|",
+        r"\mathbf",
+    ):
         return " ".join(words).lower()
     if len(found) == 1 and found[0].kind in ("word", "cmd"):
         return None if words[0] in (r"\pi", "pi", "e", "i", r"\infty", r"\emptyset") else words[0].lstrip("\\")
@@ -577,8 +598,10 @@ def _joined_thousands(found: Sequence[Token]) -> list[Token]:
         token = found[at]
         joined = token.text
         first = at
-        while at + 2 < len(found) and found[at + 1].text == "," and (
-            _thousands_at(found, at + 1) or (at > first and _goes_on(found, at + 1))
+        while (
+            at + 2 < len(found)
+            and found[at + 1].text == ","
+            and (_thousands_at(found, at + 1) or (at > first and _goes_on(found, at + 1)))
         ):
             joined += found[at + 2].text
             at += 2
@@ -609,9 +632,7 @@ def _goes_on(found: Sequence[Token], at: int) -> bool:
     return found[at].glued and after.glued and after.kind == "num" and len(after.text.partition(".")[0]) == 3
 
 
-def _split(
-    found: Sequence[Token], signs: frozenset[str] | set[str], *, empty: bool = False
-) -> list[list[Token]]:
+def _split(found: Sequence[Token], signs: frozenset[str] | set[str], *, empty: bool = False) -> list[list[Token]]:
     """Cut at these signs outside of all brackets."""
     parts: list[list[Token]] = [[]]
     depth = 0

@@ -96,7 +96,9 @@ _SAME = {
     "!=": r"\ne",
     "...": r"\dots",
 }
-_GROUPED = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|texttt|mbox|mathrm|mathbf|mathit|mathsf|operatorname)\s*\*?\s*\{")
+_GROUPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|texttt|mbox|mathrm|mathbf|mathit|mathsf|operatorname)\s*\*?\s*\{"
+)
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([a-zA-Z]+)\*?\}(?:\{[lcr|]*\})?")
 _TOKEN = re.compile(
     r"(?P<num>(?:\d+\.\d+|\d+|\.\d+)[eE][-+]?\d{1,5}(?![\w.])|\d+\.\d+|\d*\.(?=\\(?:overline|bar|dot)\b)|\d+|\.\d+)|(?P<cmd>\\[A-Za-z]+|\\.)|(?P<word>[A-Za-z]+)|(?P<sym>\*\*|<=|>=|!=|\.\.\.|\S)"
@@ -200,5 +202,7 @@ def _grouped(inside: str, *, words: bool, glued: bool) -> Token | None:
         return Token("num", bare, glued)
     if bare in ("%", "$", "-", "+"):
         return Token("sym", bare, glued)
-    variable = bare.isascii() and bare.isalpha() and (len(bare) == 1 or bare in ("lcm", "gcd", "sin", "cos", "tan", "ln"))
+    variable = (
+        bare.isascii() and bare.isalpha() and (len(bare) == 1 or bare in ("lcm", "gcd", "sin", "cos", "tan", "ln"))
+    )
     return Token("word" if variable and not words else "text", bare, glued)

@@ -62,7 +62,9 @@ def split_unit(tokens: Sequence[Token]) -> tuple[list[Token], Unit | None]:
         start -= 1
     while start < len(tokens) and not _begins(tokens[start]):
         start += 1
-    if start == len(tokens):
+    # The index of 52_{eight} is inside braces, no unit behind the value.
+    open_braces = sum((token.text == "{") - (token.text == "}") for token in tokens[:start])
+    if start == len(tokens) or open_braces:
         return list(tokens), None
     return list(tokens[:start]), _unit(tokens[start:])
 

@@ -11,10 +11,10 @@ _EXACT = re.compile(rf"(?P<mantissa>{NUMBER})(?:e(?P<e>[-+]?\d{{1,4}}))?", re.IG
 _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{NUMBER})\}}\s*\{{(?P<bottom>{NUMBER})\}}")
 _SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
 _RATIO = re.compile(rf"(?P<sign>)(?P<top>{NUMBER})\s*/\s*(?P<bottom>{NUMBER})")
-_POWER = re.compile(
-    rf"(?:(?P<mantissa>{NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?"
+_POWER = re.compile(rf"(?:(?P<mantissa>{NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?")
+_WRAPPING = re.compile(
+    r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle"
 )
-_WRAPPING = re.compile(r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
 _LETTERS = re.compile(r"(?:^|[\s,/&(])\(([A-J])\)|\b(?:and|or|no,?)\s+\(?([A-J])\b|\b([A-J])\s+is\b", re.IGNORECASE)
