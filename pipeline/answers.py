@@ -12,7 +12,8 @@ from pipeline.written import MINUS, NUMBER, choice, exact_number, normal
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*(?P<brace>\{)?")
 _BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,;&*]|\\[()\[\],;: ]|\\q?quad|\b(?:and|or)\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or|,)?\s*\}|\b[A-Za-z](?:_\d)?\s*=|\\\\)*+"
+    r"(?:[\s$,;&*]|\\[()\[\],;: ]|\\q?quad|\b(?:and|or)\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or|,)?\s*\}"
+    r"|\b[A-Za-z](?:_\d)?\s*=|\\\\)*+"
 )
 _LONGEST_BETWEEN = 60
 _NEGATED = re.compile(r"(?:^|[=$(\[:]|\bis)\s*-\s*$")

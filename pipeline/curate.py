@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from pipeline.written import exact_number, normal
 from pipeline.record import Problem, problem_id
 from pipeline.settings import Settings
 from pipeline.sources import Raw, Slice, Source, read
+from pipeline.written import exact_number, normal
 
 Rule = Literal["no_prompt", "no_answer", "image", "duplicate", "conflicting_answer", "in_benchmark"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
+from pipeline.maths.symbolic import DISAGREE
 from pipeline.store import Store
-from pipeline.symbolic import DISAGREE
 
 _COLUMNS = ("id", "generation", "prompt", "answer", "verdict", "found", "why")
 _LONGEST = 300

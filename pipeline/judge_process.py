@@ -2,7 +2,7 @@
 
     python -m pipeline.judge_process MEMORY_MB CPU_S
 
-Reads JSON lines {"ask": same|gym|vote, ...} and writes JSON lines {"verdict", "why"}. Limits are the kernel's: a timer on
+Reads JSON lines {"ask": same|votes, ...} and writes JSON lines {"verdict", "why"}. Limits are the kernel's: a timer on
 CPU time and a longer one on the clock end the judge whatever it is busy with, an address space limit its memory. The
 row that it died on gets its answer from here, so nobody waits for it, and it is not tried again.
 """
@@ -52,9 +52,9 @@ def _load() -> None:
     import mpmath
     import sympy
 
-    import pipeline.symbolic
+    import pipeline.maths.symbolic
 
-    pipeline.symbolic.judge("\\sqrt{2}+x", "x+2^{1/2}")
+    pipeline.maths.symbolic.judge("\\sqrt{2}+x", "x+2^{1/2}")
     del math_verify, mpmath, sympy
 
 
@@ -82,7 +82,7 @@ def _serve(memory_mb: int, cpu_s: float) -> None:
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
-    from pipeline.symbolic import judge, votes
+    from pipeline.maths.symbolic import judge, votes
 
     if asked["ask"] == "votes":
         return {"votes": votes(asked["answers"])}

@@ -73,7 +73,7 @@ class Verifier:
         classes = list(range(len(distinct)))
         if kind == "math" and len(firsts) > 1:
             answer = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": [_sendable(t) for t in firsts]}))
-            classes = answer.get("votes", classes)  # type: ignore[assignment]
+            classes = answer.get("votes", classes)
         of = dict(zip(distinct, classes, strict=True))
         numbers = iter(exact)
         return [None if text is None else of[next(numbers)] for text in found]

@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any, Self
 
+from pipeline.maths.compare import compare
+from pipeline.maths.numeric import same_value
+from pipeline.maths.outcome import Outcome
+from pipeline.maths.reading import read
+from pipeline.maths.tokens import LONGEST, Unreadable
+from pipeline.maths.tree import Expr, Num, Sym
 from pipeline.written import normal
-from pipeline.compare import Outcome, compare
-from pipeline.expression import Expr, Num, Op, Sym
-from pipeline.forms import read
-from pipeline.numeric import same_value
-from pipeline.tokens import LONGEST, Unreadable
 
 _SHOWN_WITHIN_S = 1.0
 _VERDICTS = {"same": "correct", "different": "wrong", "unsure": "undecided"}

@@ -45,10 +45,11 @@ _OVER = re.compile(r"\{([^{}]{1,200})\\(over|choose)\b([^{}]{1,200})\}")
 _LINE_SKIP = re.compile(r"(?<=\\\\)\s*\[[^\]]{0,12}\]")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _SUPERSCRIPT = re.compile(f"[{''.join(_SCRIPTS)}⁻]+")
-_IGNORED = frozenset(
-    r"\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \displaystyle \textstyle \limits \quad"
-    r" \qquad \, \! \; \: \> \( \) \[ \] \mathstrut \hfill \boldsymbol \bf \rm \it \ ".split()
-) | {"\\ "}
+_SIZES_AND_SPACES = r"""
+\left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \displaystyle \textstyle \limits \quad
+\qquad \, \! \; \: \> \( \) \[ \] \mathstrut \hfill \boldsymbol \bf \rm \it
+"""
+_IGNORED = frozenset(_SIZES_AND_SPACES.split()) | {"\\ "}
 _SAME = {
     r"\dfrac": r"\frac",
     r"\tfrac": r"\frac",

@@ -6,40 +6,16 @@ with probability 0, and here they must at several, in 60 digits (the argument of
 
 import math
 import random
-from fractions import Fraction
 from typing import Any
 
-from pipeline.expression import Expr, Num, Op, Sym, symbols
-from pipeline.tokens import Unreadable
+from pipeline.maths.exact import BITS, TooLarge, exact, in_base
+from pipeline.maths.tokens import Unreadable
+from pipeline.maths.tree import Expr, Num, Sym, symbols, variables
 
-CONSTANTS = frozenset({"pi", "e", "i", "oo"})
 _DIGITS = 60
-_BITS = 20_000
 _LARGEST_EXPONENT = 10**6
 _POINTS = 12
 _ENOUGH = 3
-
-
-class TooLarge(ValueError):
-    """The value has more digits than are worth computing."""
-
-
-def exact(tree: Expr) -> Fraction | None:
-    """The value of a tree that holds only rational arithmetic, or None. Raises TooLarge, ZeroDivisionError."""
-    if isinstance(tree, Num):
-        return tree.value
-    if isinstance(tree, Sym):
-        return None
-    if tree.name == "base":
-        return _in_base(tree)
-    values = [exact(arg) for arg in tree.args]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or tree.name not in _EXACT:
-        return None
-    value = _EXACT[tree.name](*known)
-    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > _BITS:
-        raise TooLarge("more than 6,000 digits")
-    return value
 
 
 def same_value(a: Expr, b: Expr) -> bool | None:
@@ -52,7 +28,7 @@ def same_value(a: Expr, b: Expr) -> bool | None:
         one, other = exact(a), exact(b)
         if one is not None and other is not None:
             return one == other
-        names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
+        names = sorted(variables(a) | variables(b))
         complex_too = "i" in symbols(a) | symbols(b)
         return _at_points(a, b, names, complex_too=complex_too)
     except (TooLarge, ZeroDivisionError, OverflowError):
@@ -63,7 +39,7 @@ def proportional(a: Expr, b: Expr) -> bool | None:
     """Whether a = c b for one constant c that is not 0: two equations a = 0 and b = 0 then say the same."""
     import mpmath
 
-    names = sorted((symbols(a) | symbols(b)) - CONSTANTS)
+    names = sorted(variables(a) | variables(b))
     ratios = []
     try:
         with mpmath.workdps(_DIGITS):
@@ -138,13 +114,13 @@ def value_at(tree: Expr, point: dict[str, Any]) -> Any:
     import mpmath
 
     if isinstance(tree, Num):
-        if max(tree.value.numerator.bit_length(), tree.value.denominator.bit_length()) > _BITS:
+        if max(tree.value.numerator.bit_length(), tree.value.denominator.bit_length()) > BITS:
             raise TooLarge("more than 6,000 digits")
         return mpmath.mpf(tree.value.numerator) / tree.value.denominator
     if isinstance(tree, Sym):
         return _symbol(tree.name, point)
     if tree.name == "base":
-        return value_at(Num(_in_base(tree)), point)
+        return value_at(Num(in_base(tree)), point)
     values = [value_at(arg, point) for arg in tree.args]
     if any(mpmath.isinf(value) for value in values) and tree.name not in ("neg", "add"):
         raise ValueError("infinity is no number to compute with")
@@ -235,55 +211,6 @@ def _on_reals(name: str, values: list[Any]) -> Any:
     return {"floor": mpmath.floor, "ceil": mpmath.ceil, "sgn": mpmath.sign}[name](*values)
 
 
-def _in_base(tree: Op) -> Fraction:
-    digits, base = tree.args
-    assert isinstance(digits, Num)
-    assert isinstance(base, Num)
-    try:
-        return Fraction(int(str(digits.value.numerator), int(base.value)))
-    except ValueError as error:
-        raise Unreadable(f"{digits.value} has digits that base {base.value} lacks") from error
-
-
-def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if exponent.denominator != 1:
-        return None
-    if abs(exponent) * max(base.numerator.bit_length(), base.denominator.bit_length()) > _BITS:
-        raise TooLarge("more than 6,000 digits")
-    return Fraction(base ** int(exponent))
-
-
-def _exact_factorial(n: Fraction) -> Fraction | None:
-    if n.denominator != 1 or n < 0:
-        return None
-    if n > 1500:
-        raise TooLarge("a factorial of more than 1,500")
-    return Fraction(math.factorial(int(n)))
-
-
-def _exact_binomial(n: Fraction, k: Fraction) -> Fraction | None:
-    if n.denominator != 1 or k.denominator != 1 or k < 0 or n < 0:
-        return None
-    if n > 5000:
-        raise TooLarge("a binomial of more than 5,000")
-    return Fraction(math.comb(int(n), int(k)))
-
-
-_EXACT: dict[str, Any] = {
-    "add": lambda a, b: a + b,
-    "neg": lambda a: -a,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "pow": _exact_power,
-    "percent": lambda a: a / 100,
-    "fact": _exact_factorial,
-    "binom": _exact_binomial,
-    "abs": abs,
-    "floor": lambda a: Fraction(math.floor(a)),
-    "ceil": lambda a: Fraction(math.ceil(a)),
-    "max": max,
-    "min": min,
-}
 _PLAIN: dict[str, Any] = {
     "add": lambda a, b: a + b,
     "neg": lambda a: -a,
@@ -293,6 +220,8 @@ _PLAIN: dict[str, Any] = {
     "abs": abs,
     "lg": lambda a: _log_or_exp("log", [a, 10]),
 }
+
+
 _MPMATH = {
     "sin": "sin",
     "cos": "cos",

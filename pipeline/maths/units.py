@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline.tokens import Token
+from pipeline.maths.tokens import Token
 
 _TABLE = """
 length  mm 1/1000  millimeter millimetre

@@ -1,0 +1,88 @@
+"""Words in an answer: names on the left of an equation, and answers that are texts."""
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from pipeline.maths.forms import LINE, Form, SetOf, Text, Value
+from pipeline.maths.parser import parse
+from pipeline.maths.tokens import Token, Unreadable
+from pipeline.maths.tree import Num, Sym
+from pipeline.maths.vocabulary import NUMBER_WORDS
+
+_EMPTY = frozenset(
+    {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
+)
+_REALS = frozenset({"all real numbers", "all reals", "the real numbers", "all real x"})
+
+
+def name_of(found: list[Token]) -> str | None:
+    """The name on the left of an equation: x, f(x), x_1, \\angle ABC, \\text{Area}; None for anything else."""
+    words = [token.text for token in found]
+    if any(token.kind in ("num", "begin", "end") for token in found[:1]) or any(w in "+-*/^" for w in words):
+        return None
+    if found[0].kind == "text" or found[0].text in (
+        r"\angle",
+        r"\triangle",
+        r"\overline",
+        r"\overrightarrow",
+        "|",
+        r"\mathbf",
+    ):
+        return " ".join(words).lower()
+    if len(found) == 1 and found[0].kind in ("word", "cmd"):
+        return None if words[0] in (r"\pi", "pi", "e", "i", r"\infty", r"\emptyset") else words[0].lstrip("\\")
+    try:
+        tree = parse(found)
+    except Unreadable:
+        return None
+    if isinstance(tree, Sym):
+        return tree.name if tree.name not in ("pi", "e", "oo") else None
+    if found[0].kind in ("word", "cmd") and len(found) > 3 and words[1] == "(" and words[-1] == ")":
+        # f(x), P(A), f(x, y)
+        return "".join(words)
+    return None
+
+
+def only_words(found: Sequence[Token]) -> str | None:
+    if not all(token.kind in ("word", "text") or token.text in ("'", '"', ".", "-", "!", ",", "?") for token in found):
+        return None
+    words = [token.text for token in found if token.kind in ("word", "text")]
+    if len(words) > 1 and all(len(word) == 1 for word in words):
+        return None
+    if not words or (all(token.kind == "word" for token in found) and all(len(word) <= 3 for word in words)):
+        # x, ab, pi: variables and constants; "no" and "yes" are words.
+        plain = " ".join(words).lower()
+        return plain if plain in ("yes", "no", "true", "not", "all", "odd", "sum", "red") else None
+    if any(is_known(word) for word in words) and len(words) == 1:
+        return None
+    return " ".join(token.text for token in found)
+
+
+def is_known(word: str) -> bool:
+    """Whether a long word is a name of mathematics: theta, arcsin, infinity."""
+    try:
+        parse([Token("word", word)])
+    except Unreadable as error:
+        return "missing" in str(error)
+    return True
+
+
+def said(words: str) -> Form:
+    folded = " ".join(re.sub(r"[^\w\s'-]", " ", words.lower()).split())
+    if folded in _EMPTY:
+        return SetOf(())
+    if folded in _REALS:
+        return LINE
+    if folded in NUMBER_WORDS:
+        return Value(Num(Fraction(NUMBER_WORDS[folded])), text=folded)
+    for article in ("the ", "a ", "an "):
+        folded = folded.removeprefix(article)
+    return Text(folded)
+
+
+def is_point(found: list[Token]) -> bool:
+    """Names in brackets: (x, y)."""
+    return (
+        len(found) > 4 and found[0].text == "(" and found[-1].text == ")" and any(token.text == "," for token in found)
+    )
