@@ -25,6 +25,8 @@ RESULT = 3
 """The descriptor on which a program may leave a result beside its output and its errors."""
 
 _PROGRAM = 4
+# No site packages, nothing imported from the scratch folder, nothing written beside what is imported.
+_OPTIONS = ("-S", "-s", "-P", "-B", "-X", "utf8", "-c")
 _ADD_SEALS, _ALL_SEALS = 1033, 15
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -120,7 +122,7 @@ class _Inside:
             drop_rights(self._seccomp)
             # A fixed hash seed: the same program on the same input gives the same output.
             environment = {"PYTHONHASHSEED": "0", "HOME": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-            os.execve(self._python, [self._python, *"-S -s -P -B -X utf8 -c".split(), _BOOT], environment)
+            os.execve(self._python, [self._python, *_OPTIONS, _BOOT], environment)
         except BaseException as error:  # noqa: BLE001 whatever happens here, this child must not go on as a supervisor
             os.write(2, f"the sandbox could not start the program: {error}\n".encode())
         os._exit(NOT_STARTED)

@@ -174,7 +174,9 @@ def drop_rights(seccomp: bytes) -> None:
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    source_b, target_b, kind_b, data_b = (None if text is None else text.encode() for text in (source, target, kind, data))
+    source_b, target_b, kind_b, data_b = (
+        None if text is None else text.encode() for text in (source, target, kind, data)
+    )
     _check(_LIBC.mount(source_b, target_b, kind_b, ctypes.c_ulong(flags), data_b), f"mount on {target}")
 
 
