@@ -1,8 +1,8 @@
 """The tests of a code problem, read from the forms that data sets write them in.
 
-    {"inputs": [...], "outputs": [...]}                 APPS, TACO: input and output, text or lists of lines
+    {"inputs": [...], "outputs": [...]}                 APPS, TACO: input and output as text or lines
     {"inputs": [...], "outputs": [...], "fn_name": f}   the same for calls of f: lists of arguments, or JSON a line
-    [{"input": ..., "output": ..., "testtype": ...}]    LiveCodeBench; "functional" ones need fn_name (in each or around)
+    [{"input": ..., "output": ..., "testtype": ...}]    LiveCodeBench; "functional" ones need fn_name
     {"tests": [...], "fn_name": f}                      the same with a name for all
     {"test_list": [asserts], "test_setup_code": ...}    MBPP; also test_imports, a list of lines
     [asserts] or plain text                             asserts
