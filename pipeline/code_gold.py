@@ -57,7 +57,7 @@ class Asserts:
 Tests = list[Pair] | list[Call] | Asserts
 
 
-def tests_of(gold: str) -> Tests:
+def read_tests(gold: str) -> Tests:
     """The tests that `gold` holds, at least one. Raises Unreadable."""
     try:
         data = json.loads(gold)
@@ -76,7 +76,7 @@ def _read(data: Any) -> Tests:
     if not isinstance(data, dict):
         raise Unreadable(f"{type(data).__name__} instead of an object, a list or text")
     if isinstance(data.get("input_output"), str):
-        return tests_of(data["input_output"])
+        return read_tests(data["input_output"])
     if "inputs" in data and "outputs" in data:
         return _columns(data)
     if isinstance(data.get("tests"), list):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.code_gold import Asserts, Call, Pair, Unreadable, tests_of
+from pipeline.code_gold import Asserts, Call, Pair, Unreadable, read_tests
 from pipeline.sandbox import Run, Sandbox, SandboxSettings
 from pipeline.verdict import Submission, Verdict
 
@@ -48,7 +48,7 @@ def judge_code(submission: Submission, settings: SandboxSettings) -> Verdict:
         return Verdict("wrong", None, "no_answer")
     found = program[:_LONGEST_FOUND]
     try:
-        tests = tests_of(submission.gold)
+        tests = read_tests(submission.gold)
     except Unreadable as error:
         return Verdict("undecided", found, f"the gold tests can't be read: {error}")
     with Sandbox(settings) as sandbox:
@@ -82,7 +82,7 @@ def program_of(reply: str) -> str | None:
     if fence is not None:
         return None
     if "```" in reply:
-        return marked or unmarked
+        return marked or unmarked or None
     # Whether it is a program at all is for the sandbox to find: even reading foreign code can end a process.
     return reply.strip() or None
 

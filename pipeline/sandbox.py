@@ -39,7 +39,7 @@ Reason = Literal["ok", "exit", "time", "cpu", "memory", "output", "processes", "
 _ROOT = Path(__file__).resolve().parent.parent
 # At the end of the path: a file of this project must never stand before one of the standard library.
 _INSIDE = f"import sys; sys.path.append({str(_ROOT)!r}); from pipeline.sandbox_inside import main; main()"
-_NOT_STARTED, _START_S, _GRACE_S = 113, 30.0, 15.0
+_NOT_STARTED, _START_S, _GRACE_S, _END_S = 113, 30.0, 15.0, 2.0
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
@@ -129,13 +129,17 @@ class Sandbox:
 
     def close(self) -> None:
         """End the sandbox and whatever still runs in it."""
-        # Killing its outermost process ends process 1 of the namespace, and the kernel then ends all in it.
-        self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
                 pipe.close()
-        self._process.wait()
+        try:
+            # It ends by itself when nobody can ask any more, and then leaves no zombie to whoever adopts it.
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            # The end of its outermost process ends process 1 of the namespace, and the kernel then ends all in it.
+            self._process.kill()
+            self._process.wait()
 
     def _start(self) -> str | None:
         try:

@@ -39,7 +39,8 @@ def enter_namespaces() -> None:
         os.close(ask)
         mapped = not os.read(asked, 1) or _map_users(os.getppid())
         os._exit(0 if mapped else 1)
-    if os.geteuid() == 0:
+    with contextlib.suppress(PermissionError):
+        # Only root can; groups of others are unknown inside, and what they could open is not shown there.
         os.setgroups([])
     try:
         flags = _NEW_USER | _NEW_PID | _NEW_NET | _NEW_IPC | _NEW_UTS | _NEW_MOUNTS
@@ -59,9 +60,10 @@ def _map_users(pid: int) -> bool:
     user, group = os.geteuid(), os.getegid()
     other = random.SystemRandom().randrange(1 << 30, 1 << 31)
     maps = [(f"0 0 1\n{USER} {nobody} 1",) * 2 for nobody in (other, 65534)] if user == 0 else []
-    for users, groups in (*maps, (f"{USER} {user} 1", f"{USER} {group} 1")):
+    alone = (f"{USER} {user} 1", f"{USER} {group} 1")
+    for users, groups in (*maps, alone):
         try:
-            if user != 0:
+            if (users, groups) == alone:
                 _write(f"/proc/{pid}/setgroups", "deny")
             _write(f"/proc/{pid}/uid_map", users)
             _write(f"/proc/{pid}/gid_map", groups)
