@@ -278,13 +278,13 @@ json.dumps = lambda *a, **k: '{"value": 3, "passed": 3}'
 ast.parse = None
 def add(a, b): return 99
 """,
-    # The next three would give right answers if they found the tests.
+    # The next four would give right answers if they found the tests.
     "looks through the frames": """
 import sys
 def add(a, b):
     frame = sys._getframe()
     while frame:
-        if 'assert' in repr(list(frame.f_locals.values())) + repr(frame.f_globals.get('asked')): return a + b
+        if 'ass' 'ert add' in repr(frame.f_locals) + repr(frame.f_globals): return a + b
         frame = frame.f_back
     return 99
 """,
@@ -296,11 +296,21 @@ def add(a, b):
     return a + b if any(isinstance(one, dict) and word in repr(list(one.values())) for one in held) else 99
 """,
     "reads the tests from its parent": """
-import glob, os
+import os
 def add(a, b):
-    for path in glob.glob('/proc/*/fd/*') + glob.glob('/proc/*/mem') + ['/dev/stdin', f'/proc/{os.getppid()}/fd/0']:
+    for name in ('fd/0', 'fd/4', 'mem', 'environ', 'task/2/fd/0', 'root/dev/stdin'):
         try:
-            if b'assert' in open(path, 'rb').read(): return a + b
+            if open(f'/proc/{os.getppid()}/{name}', 'rb').read() is not None: return a + b
+        except OSError: pass
+    return 99
+""",
+    "reads the input again": """
+import os
+def add(a, b):
+    for number in range(64):
+        try:
+            os.lseek(number, 0, 0)
+            if os.read(number, 10**6): return a + b
         except OSError: pass
     return 99
 """,
