@@ -3,7 +3,7 @@
 What it holds, by the kernel's own means (namespaces, rlimits, capabilities, seccomp; no daemon, no root needed):
 - no network and no sockets of any kind; no signals to, and no sight of, any process outside;
 - a root of its own: the interpreter and the system's libraries read-only, five harmless devices, an empty environment;
-  no home folder, no checkout, no credentials; writing only in /tmp, a scratch folder in memory, fresh for every run;
+  no home folder, no checkout, no credentials; writing only in /tmp, a scratch folder in memory, new for every run;
 - CPU and wall seconds, memory, processes and threads, open files, bytes written and bytes put out are all bounded, and
   every process that a program started is gone before its result is given back;
 - no capabilities, no way to new ones, and none of the system calls that most holes in kernels were found in.

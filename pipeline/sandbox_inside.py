@@ -19,7 +19,15 @@ import struct
 import time
 from typing import Any, BinaryIO
 
-from pipeline.sandbox_walls import build_root, die_with_parent, drop_rights, enter_namespaces, fresh_scratch, limit
+from pipeline.sandbox_walls import (
+    SCRATCH,
+    build_root,
+    die_with_parent,
+    drop_rights,
+    enter_namespaces,
+    fresh_scratch,
+    limit,
+)
 
 RESULT = 3
 """The descriptor on which a program may leave a result beside its output and its errors."""
@@ -121,7 +129,7 @@ class _Inside:
             )
             drop_rights(self._seccomp)
             # A fixed hash seed: the same program on the same input gives the same output.
-            environment = {"PYTHONHASHSEED": "0", "HOME": "/tmp", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+            environment = {"PYTHONHASHSEED": "0", "HOME": SCRATCH, "TMPDIR": SCRATCH, "LANG": "C.UTF-8"}
             os.execve(self._python, [self._python, *_OPTIONS, _BOOT], environment)
         except BaseException as error:  # noqa: BLE001 whatever happens here, this child must not go on as a supervisor
             os.write(2, f"the sandbox could not start the program: {error}\n".encode())

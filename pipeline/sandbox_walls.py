@@ -14,8 +14,8 @@ import struct
 
 USER = 1000
 """The user and group that programs are, as they see it."""
-SCRATCH = "/tmp"
-"""The only folder that a program can write to."""
+SCRATCH = "/scratch"
+"""The only folder that a program can write to; /tmp leads there."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_USER, _NEW_PID, _NEW_NET, _NEW_IPC, _NEW_UTS, _NEW_MOUNTS = 1 << 28, 1 << 29, 1 << 30, 1 << 27, 1 << 26, 1 << 17
@@ -93,7 +93,10 @@ def build_root(readable: list[str]) -> int | None:
         os.symlink(f"/proc/self/fd/{number}", f"/dev/{name}")
     for folder in (SCRATCH, "/proc"):
         os.mkdir(folder)
-    os.symlink(SCRATCH, "/dev/shm")
+    for name in ("/dev/shm", "/tmp"):
+        # What is to be readable may lie in the machine's /tmp.
+        if not os.path.lexists(name):
+            os.symlink(SCRATCH, name)
     proc = _open_proc()
     _check(_LIBC.umount2(b"/.old", _DETACH), "leaving the old root")
     os.rmdir("/.old")

@@ -228,6 +228,22 @@ except OSError: pass
     assert (before.st_size, before.st_mtime_ns, before.st_mode) == (after.st_size, after.st_mtime_ns, after.st_mode)
 
 
+def test_a_folder_that_all_may_write_to_is_read_only_inside(box: Sandbox, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    (tmp_path / "data").write_text("as it was")
+    (tmp_path / "data").chmod(0o666)
+    with Sandbox(ROOMY.model_copy(update={"readable": (str(tmp_path),)})) as sandbox:
+        read = sandbox.run(f"print(open({str(tmp_path / 'data')!r}).read())")
+        sandbox.run(f"open({str(tmp_path / 'data')!r}, 'w').write('changed')")
+        sandbox.run(f"open({str(tmp_path / 'new')!r}, 'w')")
+    assert (tmp_path / "data").read_text() == "as it was"
+    assert not (tmp_path / "new").exists()
+    assert (read.stdout, box.run("import tempfile\nprint(tempfile.gettempdir())").stdout) == (
+        "as it was\n",
+        "/scratch\n",
+    )
+
+
 def test_links_from_the_scratch_folder_lead_nowhere(box: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "target").write_text("as it was")
     program = f"""
@@ -657,6 +673,7 @@ AS_SOMEBODY_ELSE = """
 from pipeline.sandbox import SandboxSettings, run_python
 tight = SandboxSettings(cpu_s=1, wall_s=5, processes=8)
 print(run_python('import os; print(os.getuid(), os.listdir("/tmp"))', tight).stdout, end='')
+print([run_python(f'open("{folder}/x", "w")', tight).reason for folder in ('', '/dev', '/usr', '/tmp')])
 print(run_python('import os\\nwhile True: os.fork()', tight).reason)
 """
 
@@ -670,9 +687,10 @@ def test_it_works_for_a_user_who_is_not_root() -> None:
     with contextlib.suppress(OSError):
         if subprocess.run([python, "-c", "import pipeline.sandbox"], capture_output=True, **somebody).returncode == 0:
             ran = subprocess.run([python, "-c", AS_SOMEBODY_ELSE], capture_output=True, text=True, **somebody)
-            first, second = ran.stdout.splitlines()
+            first, second, third = ran.stdout.splitlines()
             assert first == "1000 []"
-            assert second in ("processes", "cpu")
+            assert second == "['exit', 'exit', 'exit', 'ok']"
+            assert third in ("processes", "cpu")
             return
     pytest.skip("no interpreter here that another user can run")
 
