@@ -1,7 +1,7 @@
 """Run programs that nobody trusts: no network, nothing of the machine to see or to write, limits on all they use.
 
 What it holds, by the kernel's own means (namespaces, rlimits, capabilities, seccomp; no daemon, no root needed):
-- no network and no sockets of any kind; no signals to, and no sight of, any process outside;
+- no network and no sockets, but for pairs within one program; no signals to, and no sight of, any process outside;
 - a root of its own: the interpreter and the system's libraries read-only, five harmless devices, an empty environment;
   no home folder, no checkout, no credentials; writing only in /tmp, a scratch folder in memory, new for every run;
 - CPU and wall seconds, memory, processes and threads, open files, bytes written and bytes put out are all bounded, and
@@ -13,7 +13,7 @@ What it does not stop:
 - use of what it allows: CPU up to its limits, heat, the caches and the memory bandwidth that others feel; where the
   kernel grants no /proc of its own, memory and CPU are bounded for each process, not for all of a program together;
 - looking at what is readable: the system's libraries, the interpreter's folder, the kernel's version, the clock;
-- a program telling that it is in a sandbox, or remembering nothing between runs: each run is new;
+- a program noticing that it is in a sandbox, and behaving well for that reason;
 - on machines that are neither x86_64 nor aarch64 the filter of system calls is left out; the rest holds.
 """
 
@@ -26,7 +26,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import orjson
 from pydantic import Field
@@ -45,8 +45,6 @@ _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 
 class SandboxSettings(Settings):
     """What a sandboxed program may use, each of its runs anew."""
-
-    operational: ClassVar[frozenset[str]] = frozenset()
 
     cpu_s: float = Field(default=10.0, gt=0)
     """CPU seconds of all its processes together."""
