@@ -53,6 +53,19 @@ class Asserts:
     shadowed: list[str]
     before: str = ""
 
+    def numbered(self) -> str:
+        """The text with a note before every assert that it is the next to run: a call of `__ran__` with its number."""
+        return ast.unparse(ast.fix_missing_locations(_Numbered().visit(ast.parse(self.source))))
+
+
+class _Numbered(ast.NodeTransformer):
+    def __init__(self) -> None:
+        self._count = 0
+
+    def visit_Assert(self, node: ast.Assert) -> list[ast.stmt]:
+        self._count += 1
+        return [ast.parse(f"__ran__({self._count})").body[0], node]
+
 
 Tests = list[Pair] | list[Call] | Asserts
 

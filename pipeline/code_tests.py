@@ -132,7 +132,7 @@ def _judge_each(sandbox: Sandbox, program: str, tests: Sequence[Pair | Call]) ->
 
 def _judge_asserts(sandbox: Sandbox, program: str, tests: Asserts) -> tuple[str, str]:
     names = [*tests.names, *(name for name in tests.shadowed if re.search(rf"(?m)^def {name}\b", program))]
-    run = _run_harness(sandbox, program, before=tests.before, tests=tests.source, names=names)
+    run = _run_harness(sandbox, program, before=tests.before, tests=tests.numbered(), names=names)
     if run.reason == "no_sandbox":
         return "undecided", run.stderr[:300]
     last = run.result.rpartition("\n")[2]

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SECRET = "s3cr3t-of-the-machine"
 ROOMY = SandboxSettings(cpu_s=5, wall_s=20, memory_mb=256, processes=12, files=32, scratch_mb=8, output_kb=128)
 TIGHT = ROOMY.model_copy(update={"cpu_s": 0.3, "wall_s": 0.8})
+# On a busy machine the clock runs faster than the CPU time.
+BUSY = ROOMY.model_copy(update={"cpu_s": 0.3})
 # A call of the kernel by its number, below whatever Python or libc would refuse first.
 CALL = """
 import ctypes, errno, os, sys
@@ -46,6 +48,11 @@ def _secret() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def box(_secret: None) -> Iterator[Sandbox]:
     yield from _open(ROOMY)
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Sandbox]:
+    yield from _open(BUSY)
 
 
 @pytest.fixture(scope="module")
@@ -318,14 +325,14 @@ except OSError: print('sealed')
 # Too much
 
 
-def test_a_busy_loop_ends_at_its_cpu_time(tight: Sandbox) -> None:
-    run = tight.run("while True: pass")
+def test_a_busy_loop_ends_at_its_cpu_time(busy: Sandbox) -> None:
+    run = busy.run("while True: pass")
     assert run.reason == "cpu"
-    assert run.seconds < 2
+    assert run.cpu_seconds < 1
 
 
-def test_children_count_towards_the_cpu_time(tight: Sandbox) -> None:
-    run = tight.run("import os\nfor _ in range(3): os.fork()\nwhile True: pass")
+def test_children_count_towards_the_cpu_time(busy: Sandbox) -> None:
+    run = busy.run("import os\nfor _ in range(3): os.fork()\nwhile True: pass")
     assert run.reason == "cpu"
     assert run.cpu_seconds < 1.5
 
@@ -337,7 +344,7 @@ def test_sleeping_ends_at_the_clock(tight: Sandbox) -> None:
         assert run.seconds < 3
 
 
-def test_no_signal_can_be_ignored_for_long(tight: Sandbox) -> None:
+def test_no_signal_can_be_ignored_for_long(busy: Sandbox) -> None:
     program = """
 import signal
 for number in range(1, 65):
@@ -346,16 +353,16 @@ for number in range(1, 65):
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 while True: pass
 """
-    assert tight.run(program).reason == "cpu"
+    assert busy.run(program).reason == "cpu"
 
 
 @pytest.mark.parametrize("bomb", ["while True: os.fork()", "while os.fork(): pass\nwhile True: os.fork()"])
-def test_a_fork_bomb(tight: Sandbox, bomb: str) -> None:
+def test_a_fork_bomb(busy: Sandbox, bomb: str) -> None:
     quiet = (
         "import os, sys\nsys.stderr = open('/dev/null', 'w')\ntry:\n    while True: os.fork()\nexcept OSError:\n    "
     )
-    assert tight.run(f"import os\n{bomb}").reason in ("processes", "cpu")
-    assert tight.run(quiet + "while True: pass").reason in ("processes", "cpu")
+    assert busy.run(f"import os\n{bomb}").reason in ("processes", "cpu")
+    assert busy.run(quiet + "while True: pass").reason in ("processes", "cpu")
 
 
 def test_a_bomb_of_threads(box: Sandbox) -> None:
