@@ -20,6 +20,7 @@ import xxhash
 from pydantic import Field, field_validator
 
 from pipeline.errors import BadRecipe, Stop
+from pipeline.gym import gym_gold
 from pipeline.record import Kind
 from pipeline.settings import Settings
 
@@ -41,7 +42,8 @@ class _Source(Settings):
     name: str
     """What the source is called in every row that comes from it."""
     kind: Kind = "math"
-    """How answers are compared: math (by value), text (ignoring case and spacing), choice (one letter)."""
+    """How answers are compared: math (by value), text (ignoring case and spacing), choice (one letter), code (by its
+    tests), gym (by the scorer of the reasoning-gym task), judge (by a model)."""
     licence: str = "unknown"
     """The licence of the problems; goes into every row and the data set's card."""
     limit: int | None = Field(default=None, gt=0)
@@ -254,7 +256,9 @@ def _read_gym(source: GymSource, part: Slice) -> Iterator[Raw]:
     data = _gym(source)
     for index in range(part.start, part.stop or source.size):
         entry = data[index]
-        yield Raw(prompt=_text(entry["question"]), answer=_text(entry["answer"]), solution=None)
+        # The task's own scorer needs all of the entry, and what it was made with.
+        own = gym_gold(source.task, entry, source.options) if source.kind == "gym" else entry["answer"]
+        yield Raw(prompt=_text(entry["question"]), answer=_text(own), solution=None)
 
 
 def _gym(source: GymSource) -> Any:
