@@ -8,8 +8,8 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.errors import Stop
-from pipeline.reply_files import Chunk
-from pipeline.scorer import Scored, Scorer, ScoreSettings
+from pipeline.foreign.reply_files import Chunk
+from pipeline.foreign.scorer import Scored, Scorer, ScoreSettings
 
 _RETRIES = 3
 

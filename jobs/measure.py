@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from pipeline.curve import budget_of, curve
-from pipeline.paired import Difference, compare
-from pipeline.score import Draws, Score, Tally, majority_rates, rates, scored
+from pipeline.scores.curve import budget_of, curve
+from pipeline.scores.paired import Difference, compare
+from pipeline.scores.score import Draws, Score, Tally, majority_rates, rates, scored
 from pipeline.store import Store
 
 

@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import BadRecipe, Stop
-from pipeline.in_order import Workers
-from pipeline.judgements import Judgements
-from pipeline.processes import Processes, cores
-from pipeline.replies import KINDS, ReplyFields
-from pipeline.reply_files import STDOUT, check_paths, format_of
-from pipeline.score_file import check_fields, score_file
-from pipeline.scorer import ScoreSettings
+from pipeline.foreign.in_order import Workers
+from pipeline.foreign.processes import Processes, cores
+from pipeline.foreign.replies import KINDS, ReplyFields
+from pipeline.foreign.reply_files import STDOUT, check_paths, format_of
+from pipeline.foreign.score_file import check_fields, score_file
+from pipeline.foreign.scorer import ScoreSettings
+from pipeline.scores.judgements import Judgements
 from pipeline.verify import VerifySettings
 
 _FIELDS = ("prompt", "reply", "answer", "kind", "finish", "id", "tokens")

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from pipeline import drawing
 from pipeline.bought import Bought, Sums
-from pipeline.curve import Published, budget_of, published, told_apart
 from pipeline.doubts import Doubts
 from pipeline.record import Trace
+from pipeline.scores.curve import Published, budget_of, published, told_apart
 
 _REASONS = 15
 _TOLD_APART = 0.05

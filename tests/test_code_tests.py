@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.code_gold import Asserts, Call, Pair, Unreadable, read_tests
-from pipeline.code_tests import judge_code, program_of, same_output
-from pipeline.sandbox import Sandbox, SandboxSettings
+from pipeline.programs.code_gold import Asserts, Call, Pair, Unreadable, read_tests
+from pipeline.programs.code_tests import judge_code, program_of, same_output
+from pipeline.programs.sandbox import Sandbox, SandboxSettings
 from pipeline.verdict import Submission, Verdict
 
 SETTINGS = SandboxSettings(cpu_s=0.5, wall_s=5, memory_mb=256, processes=8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pipeline.intervals import interval, wilson
+from pipeline.scores.intervals import interval, wilson
 
 
 def test_wilson_is_scipys_wilson() -> None:

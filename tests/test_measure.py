@@ -7,10 +7,10 @@ import pytest
 from rows import trace
 
 from jobs.measure import measure
-from pipeline.curve import budget_of, curve, published, told_apart
 from pipeline.doubts import Doubts, look
 from pipeline.record import Trace, to_table
-from pipeline.score import Score, score
+from pipeline.scores.curve import budget_of, curve, published, told_apart
+from pipeline.scores.score import Score, score
 from pipeline.store import Store
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap, fisher_exact
 
-from pipeline.paired import compare, detectable, fisher, problems_needed
+from pipeline.scores.paired import compare, detectable, fisher, problems_needed
 
 
 def rated(values: list[float]) -> dict[str, float]:

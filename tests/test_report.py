@@ -10,11 +10,11 @@ from rows import trace
 from jobs.measure import pairs
 from pipeline import drawing
 from pipeline.bought import Bought, Group, Sums
-from pipeline.curve import curve, published
 from pipeline.doubts import Disagreement, Doubts
 from pipeline.record import Trace
 from pipeline.report import page
-from pipeline.score import score, tally
+from pipeline.scores.curve import curve, published
+from pipeline.scores.score import score, tally
 
 ALARM = "<script>alert(1)</script>"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.sandbox import Run, Sandbox, SandboxSettings, run_python
+from pipeline.programs.sandbox import Run, Sandbox, SandboxSettings, run_python
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "s3cr3t-of-the-machine"
@@ -505,7 +505,7 @@ def test_root_gives_the_program_a_user_that_nobody_is(box: Sandbox) -> None:
         [
             sys.executable,
             "-c",
-            "from pipeline.sandbox import *; run_python('import time; time.sleep(2)', SandboxSettings())",
+            "from pipeline.programs.sandbox import *; run_python('import time; time.sleep(2)', SandboxSettings())",
         ],
         cwd=ROOT,
     )
@@ -602,7 +602,7 @@ def test_closing_it_ends_all_that_runs_in_it() -> None:
 
 def test_it_ends_with_whoever_started_it() -> None:
     program = (
-        "from pipeline.sandbox import *\nbox = Sandbox(SandboxSettings())\n"
+        "from pipeline.programs.sandbox import *\nbox = Sandbox(SandboxSettings())\n"
         "print(box.problem, flush=True)\nbox.run('while True: pass')"
     )
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
@@ -637,8 +637,8 @@ uid = os.geteuid()
 assert ctypes.CDLL(None).unshare(1 << 28) == 0
 open('/proc/self/uid_map', 'w').write(f'0 {uid} 1')
 open('/proc/sys/user/max_user_namespaces', 'w').write('0')
-from pipeline.code_tests import judge_code
-from pipeline.sandbox import SandboxSettings, run_python
+from pipeline.programs.code_tests import judge_code
+from pipeline.programs.sandbox import SandboxSettings, run_python
 from pipeline.verdict import Submission
 print(run_python('print(1)', SandboxSettings()))
 print(judge_code(Submission('code', '{"inputs": [""], "outputs": ["1"]}', 'print(1)', 'stop'), SandboxSettings()))
@@ -665,7 +665,7 @@ open('/proc/self/setgroups', 'w').write('deny')
 open('/proc/self/uid_map', 'w').write(f'0 {uid} 1')
 open('/proc/self/gid_map', 'w').write(f'0 {gid} 1')
 assert libc.mount(b'/dev/null', b'/proc/version', None, 4096, None) == 0
-from pipeline.sandbox import SandboxSettings, run_python
+from pipeline.programs.sandbox import SandboxSettings, run_python
 print(run_python('import os; print(os.listdir("/proc"), os.getuid())', SandboxSettings()).stdout, end='')
 print(run_python('bytes(10**10)', SandboxSettings()).reason)
 """
@@ -677,7 +677,7 @@ def test_it_works_in_a_container_that_hides_parts_of_proc(box: Sandbox) -> None:
 
 
 AS_SOMEBODY_ELSE = """
-from pipeline.sandbox import SandboxSettings, run_python
+from pipeline.programs.sandbox import SandboxSettings, run_python
 tight = SandboxSettings(cpu_s=1, wall_s=5, processes=8)
 print(run_python('import os; print(os.getuid(), os.listdir("/tmp"))', tight).stdout, end='')
 print([run_python(f'open("{folder}/x", "w")', tight).reason for folder in ('', '/dev', '/usr', '/tmp')])
@@ -692,7 +692,13 @@ def test_it_works_for_a_user_who_is_not_root() -> None:
     python = f"/usr/bin/python3.{sys.version_info.minor}"
     somebody = {"user": 54321, "group": 54321, "extra_groups": [], "cwd": "/", "env": {"PYTHONPATH": paths}}
     with contextlib.suppress(OSError):
-        if subprocess.run([python, "-c", "import pipeline.sandbox"], capture_output=True, **somebody).returncode == 0:
+        command = [python, "-c", "import pipeline.programs.sandbox"]
+        if subprocess.run(command, capture_output=True, **somebody).returncode == 0:
+            subprocess.run(
+                [python, "-c", "import pipeline.programs.sandbox"], capture_output=True, **somebody
+            ).returncode
+            == 0
+        ):
             ran = subprocess.run([python, "-c", AS_SOMEBODY_ELSE], capture_output=True, text=True, **somebody)
             first, second, third = ran.stdout.splitlines()
             assert first == "1000 []"

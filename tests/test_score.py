@@ -5,7 +5,7 @@ from rows import trace
 
 from pipeline.errors import Stop
 from pipeline.record import Trace
-from pipeline.score import majority_rates, rates, score, tally
+from pipeline.scores.score import majority_rates, rates, score, tally
 
 
 def drawn(problem: str, *verdicts: str | None) -> list[Trace]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.score import main
-from pipeline.replies import ReplyFields, replies_of
+from pipeline.foreign.replies import ReplyFields, replies_of
 from pipeline.verdict import Submission, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from pipeline.errors import Stop
-from pipeline.passes import enough, ladder, pass_at
-from pipeline.votes import Ballot, Camp, majorities, majority
+from pipeline.scores.passes import enough, ladder, pass_at
+from pipeline.scores.votes import Ballot, Camp, majorities, majority
 
 VERDICTS = ("correct", "wrong", "undecided")
 thorough = settings(max_examples=150, deadline=None, database=None, derandomize=True)

@@ -1,7 +1,7 @@
 """Judge a program by the tests of its problem: kind `code`. In: a reply and tests as JSON; out: a verdict.
 
 Right answers stay on this side wherever they can: for tests by input and output, and by calls, the sandbox never sees
-them; asserts run in a process that the program can't look into (`pipeline.code_inside`). What remains possible: a
+them; asserts run in a process that the program can't look into (`code_inside`). What remains possible: a
 program that knows the tests by heart; where asserts use further names that only the program defines (a helper that the
 test calls, a class), those are the program's own; and a program may change a list, dict or set that a test hands to it.
 """
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.code_gold import Asserts, Call, Pair, Unreadable, read_tests
-from pipeline.sandbox import Run, Sandbox, SandboxSettings
+from pipeline.programs.code_gold import Asserts, Call, Pair, Unreadable, read_tests
+from pipeline.programs.sandbox import Run, Sandbox, SandboxSettings
 from pipeline.verdict import Submission, Verdict
 
 _LONGEST_FOUND = 2000

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 import psutil
 
 from pipeline.errors import Stop
-from pipeline.reply_files import Chunk
-from pipeline.scorer import Scored, Scorer, ScoreSettings
+from pipeline.foreign.reply_files import Chunk
+from pipeline.foreign.scorer import Scored, Scorer, ScoreSettings
 
 _LAST_WORDS_S = 30
 

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.intervals import Z95, wilson
+from pipeline.scores.intervals import Z95, wilson
 
 Floats = npt.NDArray[np.float64]
 

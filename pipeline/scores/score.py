@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.intervals import interval
-from pipeline.passes import enough, ladder, pass_at
-from pipeline.votes import MOST_DRAWS, Ballot, Camp, majorities, majority
+from pipeline.scores.intervals import interval
+from pipeline.scores.passes import enough, ladder, pass_at
+from pipeline.scores.votes import MOST_DRAWS, Ballot, Camp, majorities, majority
 
 
 class Judged(Protocol):

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Literal
 
-from pipeline.intervals import wilson
-from pipeline.paired import fisher
-from pipeline.score import Score
+from pipeline.scores.intervals import wilson
+from pipeline.scores.paired import fisher
+from pipeline.scores.score import Score
 
 
 @dataclass(frozen=True, slots=True)

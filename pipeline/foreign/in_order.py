@@ -5,8 +5,8 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from pipeline.reply_files import Chunk
-from pipeline.scorer import Scored
+from pipeline.foreign.reply_files import Chunk
+from pipeline.foreign.scorer import Scored
 
 _AHEAD, _AHEAD_BYTES = 16, 16 << 20
 

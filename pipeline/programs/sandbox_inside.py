@@ -1,6 +1,6 @@
 """The inside of the sandbox: a process that shuts itself away and then runs programs, one after the other.
 
-Started by `pipeline.sandbox` on the bare interpreter: only the standard library, so that it starts in milliseconds.
+Started by `sandbox` on the bare interpreter: only the standard library, so that it starts in milliseconds.
 It reads frames from standard input and writes frames to standard output. The first frame is the setup; each later pair
 (a program, its input) asks for one run, and a report with three outputs answers it. It ends when its input does.
 
@@ -19,7 +19,7 @@ import struct
 import time
 from typing import Any, BinaryIO
 
-from pipeline.sandbox_walls import (
+from pipeline.programs.sandbox_walls import (
     SCRATCH,
     build_root,
     die_with_parent,

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import Stop
-from pipeline.judgements import Judgements
-from pipeline.replies import Replies, ReplyFields, replies_of
-from pipeline.reply_files import Chunk, Format
-from pipeline.reply_lines import extended, line_of, parse, schema_of
+from pipeline.foreign.replies import Replies, ReplyFields, replies_of
+from pipeline.foreign.reply_files import Chunk, Format
+from pipeline.foreign.reply_lines import extended, line_of, parse, schema_of
+from pipeline.scores.judgements import Judgements
 from pipeline.settings import Settings
 from pipeline.verdict import Submission, Verdict
 from pipeline.verify import Verifier, VerifySettings

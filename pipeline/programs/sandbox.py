@@ -31,14 +31,14 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from pipeline.seccomp import seccomp_filter
+from pipeline.programs.seccomp import seccomp_filter
 from pipeline.settings import Settings
 
 Reason = Literal["ok", "exit", "time", "cpu", "memory", "output", "processes", "no_sandbox"]
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent.parent
 # At the end of the path: a file of this project must never stand before one of the standard library.
-_INSIDE = f"import sys; sys.path.append({str(_ROOT)!r}); from pipeline.sandbox_inside import main; main()"
+_INSIDE = f"import sys; sys.path.append({str(_ROOT)!r}); from pipeline.programs.sandbox_inside import main; main()"
 _NOT_STARTED, _START_S, _GRACE_S, _END_S = 113, 30.0, 15.0, 2.0
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 

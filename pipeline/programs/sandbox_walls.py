@@ -1,6 +1,6 @@
 """The walls of the sandbox: namespaces, a file system of its own, limits, and rights given up. Linux 5.12 or newer.
 
-Used by `pipeline.sandbox_inside` in a process of its own: only the standard library, and every function here changes
+Used by `sandbox_inside` in a process of its own: only the standard library, and every function here changes
 the process that calls it. All raise OSError that names the step the kernel refused.
 """
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BadRecipe, Stop
-from pipeline.reply_lines import parse
+from pipeline.foreign.reply_lines import parse
 
 Format = Literal["jsonl", "parquet"]
 STDOUT = "-"

@@ -11,10 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import BadRecipe, Stop
-from pipeline.in_order import Workers, in_order
-from pipeline.judgements import Judgements
-from pipeline.replies import ReplyFields, has, names_of
-from pipeline.reply_files import (
+from pipeline.foreign.in_order import Workers, in_order
+from pipeline.foreign.replies import ReplyFields, has, names_of
+from pipeline.foreign.reply_files import (
     Chunk,
     ParquetRows,
     chunks,
@@ -24,8 +23,9 @@ from pipeline.reply_files import (
     parquet_schema,
     whole,
 )
-from pipeline.reply_lines import is_several, merged
-from pipeline.scorer import ADDED, Scored, rows_of
+from pipeline.foreign.reply_lines import is_several, merged
+from pipeline.foreign.scorer import ADDED, Scored, rows_of
+from pipeline.scores.judgements import Judgements
 
 _LOOKED_AT, _MOST_NAMES = 16, 40
 _TYPES = {"verdict": pa.string(), "found": pa.string(), "why": pa.string()}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from pipeline.replies import Draw, Replies
-from pipeline.score import score
+from pipeline.foreign.replies import Draw, Replies
+from pipeline.scores.score import score
 from pipeline.verdict import Verdict
 
 VERDICTS = ("correct", "wrong", "undecided")
