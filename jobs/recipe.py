@@ -2,15 +2,16 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from cluster.engine import EngineSettings
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
 from cluster.train import TrainSettings
+from pipeline.benchmarks import written_out
 from pipeline.choose import ChooseSettings
 from pipeline.curate import CurateSettings
 from pipeline.endpoints import TeacherSettings
@@ -43,8 +44,11 @@ class DistillSettings(Settings):
 class EvaluateSettings(Settings):
     """What the student is measured on."""
 
-    benchmarks: dict[str, Source] = {}
-    """Name -> held-out problems; none of them may be trained on."""
+    benchmarks: dict[str, Annotated[Source, BeforeValidator(written_out)]] = {}
+    """Name -> held-out problems; none of them may be trained on. Each is a source like those of `sources`, or a ready
+    one: `aime24: {ready: aime24}` reads it from the Hub, `{ready: aime24, path: data/aime24.jsonl}` from its
+    publisher's file. Ready are aime24, aime25, math500, gsm8k and math2024 (a file only); any of their keys
+    can be set anew."""
     models: tuple[Literal["base", "student", "teacher"], ...] = ("base", "student")
     """Who is measured: the student before training, after it, and the teacher."""
     prompt: str = "solve"

@@ -233,3 +233,17 @@ def test_a_dry_run_prints_its_plan_and_leaves_nothing(small: str, tmp_path: Path
 def curate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "jobs.curate", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_a_ready_benchmark_is_written_out_or_told_what_there_is(small: str, tmp_path: Path) -> None:
+    recipe = load(small, ["evaluate.benchmarks={aime: {ready: aime24, path: data/aime.jsonl}}"])
+    assert recipe.evaluate.benchmarks["aime"].path == "data/aime.jsonl"
+    assert load(written(tmp_path, yaml.safe_dump(json.loads(recipe.model_dump_json())))) == recipe
+    key = "evaluate.benchmarks"
+    assert "no ready benchmark 'aime26'; there are aime24, aime25" in wrong(small, f"{key}={{a: {{ready: aime26}}}}")
+    assert "add path, the file" in wrong(small, f"{key}={{a: {{ready: math2024}}}}")
+    assert "must end in .jsonl or .parquet" in wrong(small, f"{key}={{a: {{ready: aime24, path: x.csv}}}}")
+    assert f"did you mean {key}.a.limit?" in wrong(small, f"{key}={{a: {{ready: aime24, limt: 3}}}}")
+    assert f"{key}.a.kind='essay': input should be 'math'" in wrong(
+        small, f"{key}={{a: {{ready: aime24, kind: essay}}}}"
+    )
