@@ -21,11 +21,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class TeacherAt:
-    """The teacher, where it is reached, and what may be spent on it in this run, USD."""
+    """A teacher, where it is reached, and what may be spent in this run on all teachers together, USD."""
 
     settings: TeacherSettings
     endpoints: tuple[EndpointSettings, ...]
     budget_usd: float | None
+    name: str = "teacher"
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,9 +114,11 @@ class Generate:
 
     def _teacher(self, at: TeacherAt) -> Teacher | BatchTeacher:
         keys = [secret(end.api_key_env, end.api_key_file) for end in at.endpoints]
-        places, office = places_of(at.endpoints, at.settings, keys), RayOffice(self._keeper)
+        places, office = places_of(at.endpoints, at.settings, keys), RayOffice(self._keeper, at.name)
         if at.settings.batch is not None:
-            return BatchTeacher(at.settings, places[0], office, self._store, self._ask.generation.name)
+            generation = self._ask.generation.name
+            name = generation if at.name == "teacher" else f"{generation}-{at.name}"
+            return BatchTeacher(at.settings, places[0], office, self._store, name)
         return Teacher(at.settings, places, Leases(office, len(places)))
 
 

@@ -88,12 +88,12 @@ def stream(
 
 @contextlib.contextmanager
 def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
-    """The keeper of the teacher's limits for the length of the block, or None when nobody asks the teacher."""
-    teachers = [ask.engine for ask in asks if isinstance(ask.engine, TeacherAt)]
+    """The keeper of the teachers' limits for the length of the block, or None when nobody asks a teacher."""
+    teachers = {ask.engine.name: ask.engine for ask in asks if isinstance(ask.engine, TeacherAt)}
     if not teachers:
         yield None
         return
-    keeper = keeper_of(teachers[0], store, name=f"{name}-limits")
+    keeper = keeper_of(list(teachers.values()), store, name=f"{name}-limits")
     try:
         yield keeper
         ray.get(keeper.settle.remote())

@@ -4,7 +4,6 @@ Every answer is in the ledger before anything else sees it: a command that was k
 with more draws or problems buys only the difference.
 """
 
-import contextlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,13 +13,13 @@ from cluster.curation import shard_name
 from cluster.each import each
 from cluster.models import identity, probe
 from cluster.progress import watched
-from cluster.session import secret, session
-from cluster.standin import standin
+from cluster.session import session
 from cluster.stream import stream
 from jobs.curate import known_size
 from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
+from jobs.teachers import teachers_at
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.generate import Generation
@@ -101,21 +100,6 @@ def nothing_new(summary: Summary) -> Summary:
     return {**summary, "calls": again, "cost_usd": 0.0, "seconds": 0.0}
 
 
-@contextlib.contextmanager
-def teacher_at(recipe: Recipe) -> Iterator[TeacherAt | None]:
-    """The recipe's teacher where it is reached; starts the stand-in if the recipe has one."""
-    if recipe.teacher is None:
-        yield None
-    elif recipe.teacher.standin is None:
-        for endpoint in recipe.teacher.at():
-            # Said here, before any actor starts.
-            secret(endpoint.api_key_env, endpoint.api_key_file)
-        yield TeacherAt(recipe.teacher, recipe.teacher.at(), recipe.budget_usd)
-    else:
-        with standin(recipe.teacher.standin) as base_url:
-            yield TeacherAt(recipe.teacher, recipe.teacher.at(base_url), recipe.budget_usd)
-
-
 def base_at(recipe: Recipe) -> ModelAt:
     """The student before training."""
     return ModelAt(recipe.student.engine, recipe.student.model, identity(recipe.student.model))
@@ -164,10 +148,11 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
     for found in each(sorted(done), count, name=f"{recipe.name}-distill-count"):
         counts.add(found)
     if parts:
-        with teacher_at(recipe) as teacher, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
+        asked = [generation.engine for generation in recipe.distill.generations]
+        with teachers_at(recipe, asked) as teachers, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
             for found in stream(
                 parts,
-                list(_asks(recipe, teacher)),
+                list(_asks(recipe, teachers)),
                 name=f"{recipe.name}-distill",
                 store=store,
                 settings=recipe.stream,
@@ -178,10 +163,9 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
                 counts.add(found)
 
 
-def _asks(recipe: Recipe, teacher: TeacherAt | None) -> Iterator[Ask]:
+def _asks(recipe: Recipe, teachers: Mapping[str, TeacherAt]) -> Iterator[Ask]:
     for generation in recipe.distill.generations:
-        engine = teacher if generation.engine == "teacher" else base_at(recipe)
-        assert engine is not None, "the recipe was checked to have a teacher"
+        engine = base_at(recipe) if generation.engine == "student" else teachers[generation.engine]
         yield Ask(generation, recipe.template(generation.prompt), engine, recipe.seed)
 
 

@@ -1,9 +1,9 @@
-"""Measure the student before and after training (and the teacher) on held-out problems, with paired tests.
+"""Measure the student before and after training (and teachers beside it) on held-out problems, with paired tests.
 
 The traces are made and verified by the same stream that made the training data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
@@ -12,11 +12,12 @@ from cluster.progress import watched
 from cluster.session import session
 from cluster.stream import stream
 from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
-from jobs.distill import base_at, live, new_invocation, nothing_new, teacher_at
-from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.distill import base_at, live, new_invocation, nothing_new
+from jobs.job import Job, Plan, Summary, main, number, previous, usd
 from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from jobs.teachers import teachers_at
 from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
@@ -32,12 +33,27 @@ def plan(recipe: Recipe) -> Plan:
     if not settings.benchmarks:
         return [("measures", "nothing: evaluate.benchmarks is empty")]
     lines = [("models", ", ".join(settings.models)), ("sampling", draws)]
-    for name, source in settings.benchmarks.items():
-        size = size_of(source)
+    sizes = {name: size_of(source) or source.rows for name, source in settings.benchmarks.items()}
+    for name, size in sizes.items():
         lines.append(
             (f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read")
         )
-    return lines
+    calls = settings.draws * sum(size or 0 for size in sizes.values())
+    return lines + [(f"worst cost of {name}", _worst(recipe, name, calls)) for name in _asked(recipe)]
+
+
+def _asked(recipe: Recipe) -> list[str]:
+    """The teachers among those that are measured."""
+    return [name for name in recipe.evaluate.models if name in recipe.teachers]
+
+
+def _worst(recipe: Recipe, name: str, calls: int) -> str:
+    teacher, most = recipe.teachers[name], recipe.evaluate.sampling.max_tokens
+    if not teacher.priced:
+        return "unknown: it has no prices"
+    if not calls:
+        return "unknown: the benchmarks' sizes are not known before they are read"
+    return usd(calls * teacher.cost(prompt=recipe.estimate.prompt_tokens, cached=0, completion=most))
 
 
 def work(recipe: Recipe) -> Summary:
@@ -73,7 +89,7 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
     settings = recipe.evaluate
     generation = Generation(
         name="evaluate",
-        engine="teacher" if model == "teacher" else "student",
+        engine="teacher" if model in recipe.teachers else "student",
         prompt=settings.prompt,
         draws=settings.draws,
         sampling=settings.sampling,
@@ -82,8 +98,8 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
     counts = TraceCounts()
     if not parts:
         return counts
-    with teacher_at(recipe) as teacher, watched(f"{recipe.name} evaluate {model}", line=live(len(parts))) as board:
-        ask = Ask(generation, recipe.template(settings.prompt), _engine(recipe, model, store, teacher), recipe.seed)
+    with teachers_at(recipe, [model]) as teachers, watched(f"{recipe.name} {model}", line=live(len(parts))) as board:
+        ask = Ask(generation, recipe.template(settings.prompt), _engine(recipe, model, store, teachers), recipe.seed)
         for found in stream(
             parts,
             [ask],
@@ -98,10 +114,9 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
     return counts
 
 
-def _engine(recipe: Recipe, model: str, store: Store, teacher: TeacherAt | None) -> TeacherAt | ModelAt:
-    if model == "teacher":
-        assert teacher is not None, "the recipe was checked to have a teacher"
-        return teacher
+def _engine(recipe: Recipe, model: str, store: Store, teachers: Mapping[str, TeacherAt]) -> TeacherAt | ModelAt:
+    if model in teachers:
+        return teachers[model]
     if model == "base":
         return base_at(recipe)
     path = store.address("model")

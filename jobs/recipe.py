@@ -1,75 +1,30 @@
 """The recipe: one YAML file, checked in full before anything starts."""
 
 import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cluster.engine import EngineSettings
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
 from cluster.train import TrainSettings
-from pipeline.benchmarks import written_out
+from jobs.sections import DistillSettings, EstimateSettings, EvaluateSettings, StudentSettings
 from pipeline.choose import ChooseSettings
 from pipeline.curate import CurateSettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.errors import BadRecipe
-from pipeline.generate import Generation, Sampling
+from pipeline.generate import Generation
 from pipeline.prompts import PROMPTS, check_template
 from pipeline.settings import Settings
 from pipeline.sources import FileSource, GymSource, HfSource, Source
 from pipeline.verify import VerifySettings
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWN_NAMES = ("base", "student", "teacher")
 _TAGS = {"jsonl": FileSource, "parquet": FileSource, "hf": HfSource, "reasoning_gym": GymSource}
-
-
-class StudentSettings(Settings):
-    """The model that is trained."""
-
-    model: str
-    """A Hugging Face name, a folder, or a shipped model (SmolLM2-135M-Instruct)."""
-    engine: EngineSettings = EngineSettings()
-    """How vLLM runs it, for its own traces and for its scores."""
-
-
-class DistillSettings(Settings):
-    """Which traces are made."""
-
-    generations: tuple[Generation, ...] = Field(min_length=1)
-    """Ways of getting traces; all of a problem's lie in one shard."""
-
-
-class EvaluateSettings(Settings):
-    """What the student is measured on."""
-
-    benchmarks: dict[str, Annotated[Source, BeforeValidator(written_out)]] = {}
-    """Name -> held-out problems; none of them may be trained on. Each is a source like those of `sources`, or a ready
-    one: `aime24: {ready: aime24}` reads it from the Hub, `{ready: aime24, path: data/aime24.jsonl}` from its
-    publisher's file. Ready are aime24, aime25, math500, gsm8k and math2024 (a file only); any of their keys
-    can be set anew."""
-    models: tuple[Literal["base", "student", "teacher"], ...] = ("base", "student")
-    """Who is measured: the student before training, after it, and the teacher."""
-    prompt: str = "solve"
-    """The prompt's name."""
-    draws: int = Field(default=1, gt=0)
-    """Answers for each problem."""
-    sampling: Sampling = Sampling(max_tokens=32768)
-    """How they are drawn."""
-
-
-class EstimateSettings(Settings):
-    """What --dry-run can't know; used for its figures alone."""
-
-    prompt_tokens: int = Field(default=300, gt=0)
-    """Tokens of a prompt."""
-    problems: int | None = Field(default=None, gt=0)
-    """Problems after curation; none counts the sources' rows."""
-    correct: float = Field(default=1.0, ge=0, le=1)
-    """The share of traces that verify."""
-    trace_tokens: int | None = Field(default=None, gt=0)
-    """Tokens of a kept trace; none takes the most a draw may have."""
 
 
 class Recipe(Settings):
@@ -133,13 +88,8 @@ class Recipe(Settings):
             if generation.engine == "teacher" and self.teacher is None:
                 raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
             self._truncation_fits(generation)
-        if self.budget_usd is not None and self.teacher is not None and not self.teacher.priced:
-            raise ValueError(
-                "budget_usd needs the teacher's prices: set teacher.prompt_usd_per_mtok and completion_usd_per_mtok"
-            )
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
-        if "teacher" in self.evaluate.models and self.teacher is None:
-            raise ValueError("evaluate.models names the teacher: add a teacher section")
+        self._teachers_fit()
         phases = [phase.name for phase in self.train.phases]
         if len(set(phases)) < len(phases):
             raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
@@ -148,6 +98,27 @@ class Recipe(Settings):
                 if name not in names:
                     raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
         return self
+
+    def _teachers_fit(self) -> None:
+        for name in self.evaluate.teachers:
+            if not _NAME.fullmatch(name) or name in _OWN_NAMES:
+                raise ValueError(
+                    f"evaluate.teachers: {name!r} can't be a name: use letters, digits, dots and dashes, "
+                    f"and none of {', '.join(_OWN_NAMES)}"
+                )
+        for name, teacher in self.teachers.items():
+            where = "teacher" if name == "teacher" else f"evaluate.teachers.{name}"
+            if self.budget_usd is not None and not teacher.priced:
+                prices = f"{where}.prompt_usd_per_mtok and completion_usd_per_mtok"
+                raise ValueError(f"budget_usd needs the teacher's prices: set {prices}")
+        if len(set(self.evaluate.models)) < len(self.evaluate.models):
+            raise ValueError(f"evaluate.models: names must differ, got {', '.join(self.evaluate.models)}")
+        for name in self.evaluate.models:
+            if name == "teacher" and self.teacher is None:
+                raise ValueError("evaluate.models names the teacher: add a teacher section")
+            if name not in ("base", "student", *self.teachers):
+                known = ", ".join(("base", "student", *self.teachers))
+                raise ValueError(f"evaluate.models: nobody is called {name!r}; there are {known}")
 
     def _truncation_fits(self, generation: Generation) -> None:
         where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
@@ -162,6 +133,11 @@ class Recipe(Settings):
         known = {**PROMPTS, **self.prompts}
         if name not in known:
             raise ValueError(f"{where}: no prompt {name!r}; there are {', '.join(known)}")
+
+    @property
+    def teachers(self) -> dict[str, TeacherSettings]:
+        """Everyone who can be asked over an API, by name."""
+        return {"teacher": self.teacher, **self.evaluate.teachers} if self.teacher else dict(self.evaluate.teachers)
 
     def template(self, name: str) -> str:
         """The prompt's text by its name."""

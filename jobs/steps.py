@@ -91,7 +91,7 @@ def steps_of(recipe: Recipe) -> Steps:
         recipe.verify,
         recipe.seed,
         base,
-        teacher if "teacher" in recipe.evaluate.models else None,
+        {name: recipe.teachers[name].identity for name in recipe.evaluate.models if name in recipe.teachers},
         train.fingerprint if "student" in recipe.evaluate.models else None,
     )
     return Steps(curate, distill, choose, train, evaluate)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.job import resolved
 from jobs.recipe import load
 from pipeline.errors import BadRecipe
 
@@ -247,3 +248,27 @@ def test_a_ready_benchmark_is_written_out_or_told_what_there_is(small: str, tmp_
     assert f"{key}.a.kind='essay': input should be 'math'" in wrong(
         small, f"{key}={{a: {{ready: aime24, kind: essay}}}}"
     )
+
+
+def test_further_teachers_have_names_and_prices_of_their_own(small: str) -> None:
+    cheap = "evaluate.teachers.cheap={model: c, base_url: https://c.example/v1}"
+    recipe = load(small, [cheap, "evaluate.models=[base, cheap, teacher]"])
+    assert list(recipe.teachers) == ["teacher", "cheap"]
+    assert recipe.teachers["cheap"].identity == "c @ c.example"
+    said = wrong(small, cheap, "evaluate.models=[base, dear]")
+    assert said.endswith("evaluate.models: nobody is called 'dear'; there are base, student, teacher, cheap")
+    assert "names must differ" in wrong(small, "evaluate.models=[base, base]")
+    assert "did you mean evaluate.teachers.cheap.model?" in wrong(small, cheap, "evaluate.teachers.cheap.modle=x")
+    for name in ("base", "a@5", "../x"):
+        teacher = f"{{'{name}': {{model: c, base_url: https://c.example/v1}}}}"
+        assert f"{name!r} can't be a name" in wrong(small, f"evaluate.teachers={teacher}")
+    priced = ["budget_usd=1", "teacher.prompt_usd_per_mtok=1", "teacher.completion_usd_per_mtok=1"]
+    assert "set evaluate.teachers.cheap.prompt_usd_per_mtok" in wrong(small, cheap, *priced)
+    assert "set teacher.prompt_usd_per_mtok" in wrong(small, cheap, priced[0])
+
+
+def test_no_teacher_s_key_is_in_the_resolved_recipe(small: str) -> None:
+    keyed = "{model: m, standin: {answers: worked, key: secret-key}}"
+    text = resolved(load(small, [f"evaluate.teachers.x={keyed}", "teacher.standin.key=secret-key"])).decode()
+    assert "secret-key" not in text
+    assert "evaluate:" in text
