@@ -19,10 +19,11 @@ from jobs.curate import known_size
 from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
-from jobs.teachers import teachers_at
+from jobs.teachers import judging_of, teachers_at
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.generate import Generation
+from pipeline.llm_judge import LONGEST_QUESTION
 from pipeline.record import Trace, from_table
 
 
@@ -30,10 +31,11 @@ def plan(recipe: Recipe) -> Plan:
     """What would be asked, at what worst cost."""
     problems = known_size(recipe)
     lines = [("problems", f"up to {number(problems)}")]
-    cost = 0.0
+    cost, answers = 0.0, 0
     for generation in recipe.distill.generations:
         calls = round(problems * generation.problems) * generation.draws
         most = calls * most_tokens(generation)
+        answers += calls
         text = f"{number(calls)} calls of the {generation.engine}, at most {number(most)} tokens"
         if generation.engine == "teacher" and recipe.teacher is not None:
             worst = calls * recipe.teacher.cost(
@@ -42,7 +44,22 @@ def plan(recipe: Recipe) -> Plan:
             cost += worst
             text += f", at most {usd(worst)}" if recipe.teacher.priced else ", at an unknown price"
         lines.append((f"generation {generation.name}", text))
+    if recipe.judge is not None:
+        worst = judge_cost(recipe, answers)
+        cost += worst
+        judgements = number(answers * recipe.judge.draws)
+        lines.append(("judge", f"up to {judgements} calls of {recipe.judge.engine}, at most {usd(worst)}"))
     return [*lines, *_about_teacher(recipe), ("worst cost", _worst(recipe, cost))]
+
+
+def judge_cost(recipe: Recipe, answers: int) -> float:
+    """The most USD that judging so many answers can cost; 0 without a judge."""
+    judge = recipe.judge
+    if judge is None:
+        return 0.0
+    prompt = recipe.estimate.prompt_tokens + LONGEST_QUESTION
+    one = recipe.teachers[judge.engine].cost(prompt=prompt, cached=0, completion=judge.sampling.max_tokens)
+    return answers * judge.draws * one
 
 
 def most_tokens(generation: Generation) -> int:
@@ -64,7 +81,8 @@ def _about_teacher(recipe: Recipe) -> Plan:
 
 
 def _worst(recipe: Recipe, cost: float) -> str:
-    if recipe.teacher is not None and not recipe.teacher.priced:
+    judge = recipe.teachers[recipe.judge.engine] if recipe.judge else None
+    if any(asked is not None and not asked.priced for asked in (recipe.teacher, judge)):
         return "unknown: set teacher.prompt_usd_per_mtok and teacher.completion_usd_per_mtok"
     said = f"{usd(cost)} (without retries; what the ledger holds already is not bought again)"
     return said if recipe.budget_usd is None else f"{said}; budget_usd stops it at {usd(recipe.budget_usd)}"
@@ -153,6 +171,7 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
             for found in stream(
                 parts,
                 list(_asks(recipe, teachers)),
+                judging=judging_of(recipe, teachers),
                 name=f"{recipe.name}-distill",
                 store=store,
                 settings=recipe.stream,

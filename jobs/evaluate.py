@@ -17,7 +17,7 @@ from jobs.job import Job, Plan, Summary, main, number, previous, usd
 from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
-from jobs.teachers import teachers_at
+from jobs.teachers import judging_of, teachers_at
 from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
@@ -77,10 +77,11 @@ def work(recipe: Recipe) -> Summary:
         for model in recipe.evaluate.models:
             counts.add(_draw(recipe, model, store))
     kept = counts.as_json()
+    told = {name: value for name, value in kept.items() if name in ("calls", "tokens", "cost_usd", "judge")}
     return {
         **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=recipe.evaluate.models),
         "held_out_in_dataset": overlap,
-        **{name: kept[name] for name in ("calls", "tokens", "cost_usd")},
+        **told,
         "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,
     }
 
@@ -103,6 +104,7 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
         for found in stream(
             parts,
             [ask],
+            judging=judging_of(recipe, teachers),
             name=f"{recipe.name}-evaluate-{model}",
             store=store,
             settings=recipe.stream,

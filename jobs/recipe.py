@@ -17,7 +17,8 @@ from pipeline.curate import CurateSettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.errors import BadRecipe
 from pipeline.generate import Generation
-from pipeline.prompts import PROMPTS, check_template
+from pipeline.llm_judge import JudgeSettings
+from pipeline.prompts import JUDGING, PROMPTS, check_template, is_judging
 from pipeline.settings import Settings
 from pipeline.sources import FileSource, GymSource, HfSource, Source
 from pipeline.verify import VerifySettings
@@ -45,7 +46,7 @@ class Recipe(Settings):
     curate: CurateSettings = CurateSettings()
     """Which problems are kept."""
     prompts: dict[str, str] = {}
-    """Further prompts by name, over {prompt} and {solution}."""
+    """Further prompts by name, over {prompt} and {solution}; a judge's over {prompt}, {answer} and {reply}."""
     teacher: TeacherSettings | None = None
     """Who is asked for long thoughts."""
     budget_usd: float | None = Field(default=None, gt=0)
@@ -56,6 +57,8 @@ class Recipe(Settings):
     """Which traces are made."""
     verify: VerifySettings = VerifySettings()
     """How they are judged."""
+    judge: JudgeSettings | None = None
+    """An LLM that judges where no rule can: problems of kind judge need it."""
     choose: ChooseSettings = ChooseSettings()
     """Which are trained on."""
     train: TrainSettings
@@ -90,6 +93,7 @@ class Recipe(Settings):
             self._truncation_fits(generation)
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
         self._teachers_fit()
+        self._judge_fits()
         phases = [phase.name for phase in self.train.phases]
         if len(set(phases)) < len(phases):
             raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
@@ -120,6 +124,17 @@ class Recipe(Settings):
                 known = ", ".join(("base", "student", *self.teachers))
                 raise ValueError(f"evaluate.models: nobody is called {name!r}; there are {known}")
 
+    def _judge_fits(self) -> None:
+        if self.judge is None:
+            for source in (*self.sources, *self.evaluate.benchmarks.values()):
+                if source.kind == "judge":
+                    raise ValueError(f"source {source.name} is of kind judge: add a judge section that says who judges")
+            return
+        if self.judge.engine not in self.teachers:
+            known = ", ".join(self.teachers) or "none: add a teacher section"
+            raise ValueError(f"judge.engine: no teacher is called {self.judge.engine!r}; there are {known}")
+        self._needs_prompt("judge.prompt", self.judge.prompt, judging=True)
+
     def _truncation_fits(self, generation: Generation) -> None:
         where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
         if policy.policy == "continue" and (generation.engine == "student" or self.teacher is None):
@@ -129,10 +144,15 @@ class Recipe(Settings):
         if policy.max_tokens is not None and policy.max_tokens <= generation.sampling.max_tokens:
             raise ValueError(f"{where}.max_tokens={policy.max_tokens} must be above sampling.max_tokens")
 
-    def _needs_prompt(self, where: str, name: str) -> None:
-        known = {**PROMPTS, **self.prompts}
+    def _needs_prompt(self, where: str, name: str, *, judging: bool = False) -> None:
+        known = [each for each, text in self._prompts.items() if is_judging(text) == judging]
         if name not in known:
-            raise ValueError(f"{where}: no prompt {name!r}; there are {', '.join(known)}")
+            what = "judge's prompt" if judging else "prompt"
+            raise ValueError(f"{where}: no {what} {name!r}; there are {', '.join(known)}")
+
+    @property
+    def _prompts(self) -> dict[str, str]:
+        return {**PROMPTS, **JUDGING, **self.prompts}
 
     @property
     def teachers(self) -> dict[str, TeacherSettings]:
@@ -141,7 +161,7 @@ class Recipe(Settings):
 
     def template(self, name: str) -> str:
         """The prompt's text by its name."""
-        return {**PROMPTS, **self.prompts}[name]
+        return self._prompts[name]
 
 
 def load(path: str, overrides: list[str] | None = None) -> Recipe:

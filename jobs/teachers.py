@@ -1,9 +1,9 @@
 """The teachers of a recipe where they are reached; stand-ins run for as long as they are needed."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from cluster.asks import TeacherAt
+from cluster.asks import Ask, Judging, TeacherAt
 from cluster.session import secret
 from cluster.standin import standin
 from jobs.recipe import Recipe
@@ -11,9 +11,19 @@ from jobs.recipe import Recipe
 
 @contextlib.contextmanager
 def teachers_at(recipe: Recipe, names: Iterable[str]) -> Iterator[dict[str, TeacherAt]]:
-    """Those of these names that are teachers, by name. Raises Stop when a key is not there."""
+    """Those of these names that are teachers, and the judge, by name. Raises Stop when a key is not there."""
+    asked = [*names, *([recipe.judge.engine] if recipe.judge else [])]
     with contextlib.ExitStack() as running:
-        yield {name: _at(recipe, name, running) for name in dict.fromkeys(names) if name in recipe.teachers}
+        yield {name: _at(recipe, name, running) for name in dict.fromkeys(asked) if name in recipe.teachers}
+
+
+def judging_of(recipe: Recipe, teachers: Mapping[str, TeacherAt]) -> Judging | None:
+    """The recipe's LLM judge, if it has one."""
+    judge = recipe.judge
+    if judge is None:
+        return None
+    ask = Ask(judge.generation, recipe.template(judge.prompt), teachers[judge.engine], recipe.seed)
+    return Judging(ask, judge.asks)
 
 
 def _at(recipe: Recipe, name: str, running: contextlib.ExitStack) -> TeacherAt:

@@ -272,3 +272,18 @@ def test_no_teacher_s_key_is_in_the_resolved_recipe(small: str) -> None:
     text = resolved(load(small, [f"evaluate.teachers.x={keyed}", "teacher.standin.key=secret-key"])).decode()
     assert "secret-key" not in text
     assert "evaluate:" in text
+
+
+def test_an_llm_judge_is_someone_who_can_be_asked(small: str) -> None:
+    judge = "judge={engine: teacher}"
+    recipe = load(small, [judge, "sources.0.kind=judge"])
+    assert recipe.judge is not None
+    assert recipe.judge.asks == "judge_kind"
+    assert "source sums is of kind judge: add a judge section" in wrong(small, "sources.0.kind=judge")
+    aime = "evaluate.benchmarks={a: {ready: aime24, kind: judge}}"
+    assert "source aime24 is of kind judge" in wrong(small, aime)
+    assert "no teacher is called 'me'; there are teacher" in wrong(small, "judge={engine: me}")
+    assert "judge.draws=2: must be odd" in wrong(small, "judge={draws: 2}")
+    assert "no judge's prompt 'solve'; there are judge" in wrong(small, "judge={prompt: solve}")
+    assert "no prompt 'judge'; there are solve" in wrong(small, "distill.generations.0.prompt=judge")
+    assert "judge.asks='some': input should be 'judge_kind'" in wrong(small, "judge={asks: some}")

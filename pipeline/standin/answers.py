@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.prompts import CLOSE, OPEN
 from pipeline.standin.asked import CHARS_PER_TOKEN, Asked, BadRequest, tokens
+from pipeline.standin.judging import judge
 from pipeline.standin.replay import Recorded
 from pipeline.standin.settings import StandinSettings
 from pipeline.standin.worked import work
@@ -64,7 +65,9 @@ class Answers:
             if content is not None:
                 return Said("", content)
         else:
-            worked = work(asked.message, rng, rng.random() < self._settings.wrong)
+            wrong = rng.random() < self._settings.wrong
+            # A judge's question holds the problem that it is about: it comes first.
+            worked = judge(asked.message, wrong=wrong) or work(asked.message, rng, wrong)
             if worked is not None:
                 return Said(worked.thought, worked.reply, lead=f"{OPEN}\n", seam=f"\n{CLOSE}\n\n")
         raise BadRequest("the stand-in teacher knows no answer to this problem")
