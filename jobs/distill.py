@@ -66,7 +66,7 @@ def most_tokens(generation: Generation) -> int:
     """The most completion tokens that one draw may be billed, with what its truncation policy may ask after it."""
     first = generation.sampling.max_tokens
     policy = generation.truncated
-    if policy.policy == "raise":
+    if policy.policy in ("raise", "force"):
         return first + (policy.max_tokens or 0)
     return first * (1 + policy.rounds) if policy.policy == "continue" else first
 

@@ -94,6 +94,7 @@ class Recipe(Settings):
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
         self._teachers_fit()
         self._judge_fits()
+        self._budgets_fit()
         phases = [phase.name for phase in self.train.phases]
         if len(set(phases)) < len(phases):
             raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
@@ -135,13 +136,23 @@ class Recipe(Settings):
             raise ValueError(f"judge.engine: no teacher is called {self.judge.engine!r}; there are {known}")
         self._needs_prompt("judge.prompt", self.judge.prompt, judging=True)
 
+    def _budgets_fit(self) -> None:
+        budgets, most = self.evaluate.thought_budgets, self.evaluate.sampling.max_tokens
+        if len(set(budgets)) < len(budgets):
+            raise ValueError(f"evaluate.thought_budgets: {', '.join(map(str, budgets))} must all differ")
+        for tokens in budgets:
+            if not 0 < tokens < most:
+                right = f"must be above 0 and below sampling.max_tokens={most}"
+                raise ValueError(f"evaluate.thought_budgets: {tokens} {right}")
+
     def _truncation_fits(self, generation: Generation) -> None:
         where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
-        if policy.policy == "continue" and (generation.engine == "student" or self.teacher is None):
-            raise ValueError(f"{where}: the student can't continue an answer; use raise or keep")
-        if policy.policy == "continue" and self.teacher is not None and self.teacher.continues == "no":
-            raise ValueError(f"{where}: continue needs teacher.continues (how the endpoint goes on from a prefix)")
-        if policy.max_tokens is not None and policy.max_tokens <= generation.sampling.max_tokens:
+        unable = generation.engine == "teacher" and (self.teacher is None or self.teacher.continues == "no")
+        if policy.policy in ("continue", "force") and unable:
+            fix = "needs teacher.continues (how the endpoint goes on from a prefix)"
+            raise ValueError(f"{where}: {policy.policy} {fix}")
+        raised = policy.max_tokens if policy.policy == "raise" else None
+        if raised is not None and raised <= generation.sampling.max_tokens:
             raise ValueError(f"{where}.max_tokens={policy.max_tokens} must be above sampling.max_tokens")
 
     def _needs_prompt(self, where: str, name: str, *, judging: bool = False) -> None:

@@ -46,6 +46,11 @@ class EvaluateSettings(Settings):
     """Answers for each problem."""
     sampling: Sampling = Sampling(max_tokens=32768)
     """How they are drawn."""
+    thought_budgets: tuple[int, ...] = ()
+    """Tokens after which a thought is cut and an answer forced (s1's budget forcing): each makes a score of its own,
+    such as student@512, for base, student, and teachers whose `continues` says how they go on from a prefix."""
+    answer_tokens: int = Field(default=512, gt=0)
+    """The most tokens of an answer that is forced after a budget."""
 
 
 class EstimateSettings(Settings):

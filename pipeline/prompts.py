@@ -7,6 +7,8 @@ from pipeline.errors import BadRecipe
 from pipeline.record import Problem, Trace
 
 OPEN, CLOSE = "<think>", "</think>"
+FORCED = "Final answer:"
+"""Ends a thought that was cut at its budget (s1's budget forcing, 2501.19393), so that an answer follows."""
 MARK = "| "
 """Stands before every line of a text that is quoted to a judge."""
 
@@ -116,6 +118,33 @@ def join_open(*, thought: str, reply: str) -> str:
     if not thought:
         return reply
     return f"{OPEN}\n{thought}\n{CLOSE}\n\n{reply}" if reply else f"{OPEN}\n{thought}"
+
+
+def force(*, thought: str, reply: str) -> str:
+    """How an answer that was cut at its budget is made to end: its thought closed, and its final answer begun.
+
+    One that was cut within its reply just goes on.
+    """
+    if thought and reply:
+        return join_open(thought=thought, reply=reply).rstrip()
+    if thought:
+        return f"{join_open(thought=thought, reply='')}\n{CLOSE}\n\n{FORCED}"
+    return f"{reply.rstrip()}\n\n{FORCED}".lstrip()
+
+
+def opens_thought(prompt: str) -> bool:
+    """Whether a rendered prompt ends with the thought's opening tag, as some chat templates have it."""
+    return prompt.rstrip().endswith(OPEN)
+
+
+def resume(prompt: str, so_far: str) -> str:
+    """A rendered prompt and the answer so far as one text to go on from."""
+    if not opens_thought(prompt):
+        return prompt + so_far
+    begun, opened, rest = so_far.partition(OPEN)
+    if opened and not begun.strip():
+        return prompt.rstrip() + rest
+    return f"{prompt.rstrip()}\n\n{CLOSE}\n\n{so_far}"
 
 
 def join_rest(so_far: str, *, reasoning: str, content: str) -> str:

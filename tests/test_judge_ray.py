@@ -43,6 +43,9 @@ def made(folder: Path) -> Path:
                 "other": {"model": "other", "standin": other, **price},
             },
             "sampling": {"max_tokens": 64},
+            "draws": 2,
+            "thought_budgets": [4],
+            "answer_tokens": 8,
         },
     )
 
@@ -53,9 +56,9 @@ def table(folder: Path, name: str) -> pa.Table:
 
 def test_a_judge_is_asked_once_and_further_teachers_are_measured_beside_the_first(tmp_path: Path) -> None:
     path = made(tmp_path)
-    priced = "teacher.prompt_usd_per_mtok=0"
-    succeed("curate", path, priced)
-    succeed("distill", path, priced)
+    priced = ["teacher.prompt_usd_per_mtok=0", "teacher.continues=continue_final_message"]
+    succeed("curate", path, *priced)
+    succeed("distill", path, *priced)
     told, traces = summary(tmp_path, "distill"), table(tmp_path, "traces")
     rows = traces.to_pylist()
     # What is really right: the first answer always, the second for even n.
@@ -85,15 +88,24 @@ def test_a_judge_is_asked_once_and_further_teachers_are_measured_beside_the_firs
     assert told["cost_usd"] == pytest.approx(sum(row["cost_usd"] + row["judge_usd"] for row in rows))
 
     shutil.rmtree(tmp_path / "runs" / "made" / "traces")
-    succeed("distill", path, priced)
+    succeed("distill", path, *priced)
     again = summary(tmp_path, "distill")
     assert (again["calls"]["bought"], again["cost_usd"], again["judge"]) == (0, 0.0, told["judge"])
     assert table(tmp_path, "traces").equals(traces)
 
-    succeed("evaluate", path, priced)
+    succeed("evaluate", path, *priced)
     scores = summary(tmp_path, "evaluate")["models"]
-    assert {name: scores[name]["held"]["samples"] for name in scores} == {"teacher": 6, "other": 6}
+    samples = {name: scores[name]["held"]["samples"] for name in scores}
+    assert samples == {"teacher": 12, "teacher@4": 12, "other": 12}
     engines = {name: set(table(tmp_path, f"scores/held/{name}")["engine"].to_pylist()) for name in scores}
     assert len(engines["teacher"] | engines["other"]) == 2
     replies = table(tmp_path, "scores/held/other")["reply"].to_pylist()
-    assert sorted(replies) == sorted(f"\\boxed{{{2 * n + n % 2}}}" for n in range(36, 42))
+    assert sorted(replies) == sorted(2 * [f"\\boxed{{{2 * n + n % 2}}}" for n in range(36, 42)])
+    # Four tokens: the first answer's thought is cut and its end forced, the second is short enough.
+    columns = ("draw", "thought", "reply", "finish_reason")
+    rows = [tuple(row[name] for name in columns) for row in table(tmp_path, "scores/held/teacher@4").to_pylist()]
+    forced = [(0, f"{n} twice", f"Final answer:\\boxed{{{2 * n}}}", "stop") for n in range(36, 42)]
+    short = [(1, "", f"\\boxed{{{2 * n + n % 2}}}", "stop") for n in range(36, 42)]
+    assert sorted(rows) == sorted(forced + short)
+    # It can't go on from a prefix.
+    assert not (tmp_path / "runs" / "made" / "scores" / "held" / "other@4").exists()

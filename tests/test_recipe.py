@@ -287,3 +287,14 @@ def test_an_llm_judge_is_someone_who_can_be_asked(small: str) -> None:
     assert "no judge's prompt 'solve'; there are judge" in wrong(small, "judge={prompt: solve}")
     assert "no prompt 'judge'; there are solve" in wrong(small, "distill.generations.0.prompt=judge")
     assert "judge.asks='some': input should be 'judge_kind'" in wrong(small, "judge={asks: some}")
+
+
+def test_thought_budgets_lie_below_the_whole_and_a_teacher_must_be_able_to_go_on(small: str) -> None:
+    assert load(small, ["evaluate.thought_budgets=[256, 1024]"]).evaluate.thought_budgets == (256, 1024)
+    said = wrong(small, "evaluate.thought_budgets=[40000]")
+    assert "40000 must be above 0 and below sampling.max_tokens=32768" in said
+    assert "must all differ" in wrong(small, "evaluate.thought_budgets=[9, 9]")
+    force = "distill.generations.0.truncated={policy: force, max_tokens: 99}"
+    assert "force needs teacher.continues" in wrong(small, force)
+    assert load(small, [force, "teacher.continues=prefix"]).distill.generations[0].truncated.max_tokens == 99
+    assert load(small, [force, "distill.generations.0.engine=student"])

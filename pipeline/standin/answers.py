@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from pipeline.prompts import CLOSE, OPEN
+from pipeline.prompts import CLOSE, FORCED, OPEN
 from pipeline.standin.asked import CHARS_PER_TOKEN, Asked, BadRequest, tokens
 from pipeline.standin.judging import judge
 from pipeline.standin.replay import Recorded
@@ -51,7 +51,9 @@ class Answers:
         """The answer. Raises BadRequest for a problem that it doesn't know, or a beginning that isn't its own."""
         rng = random.Random(f"{asked.seed}:{asked.message}")
         said = self._full(asked, rng)
-        if asked.beginning is not None:
+        if asked.beginning is not None and asked.beginning.endswith(FORCED):
+            said = Said("", said.content.rpartition(CLOSE)[2].strip())
+        elif asked.beginning is not None:
             said = go_on(said, asked.beginning)
         elif rng.random() < self._settings.share_truncated:
             said = _halved(said)
