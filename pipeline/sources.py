@@ -240,13 +240,20 @@ def _checked(source: FileSource | HfSource, rows: Iterator[dict[str, Any]]) -> I
 
 def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
     fields = source.fields
-    answer = _text(row.get(fields.answer))
+    answer = _gold(source, row.get(fields.answer))
     if answer is not None and source.answer_regex is not None:
         found = re.findall(source.answer_regex, answer, re.MULTILINE)
         answer = found[-1].strip() or None if found else None
     solution = _text(row.get(fields.solution)) if fields.solution else None
     named = _text(row.get(fields.id)) if fields.id else None
     return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution, id=named)
+
+
+def _gold(source: FileSource | HfSource, value: Any) -> str | None:
+    # The tests of a code problem come as lists and objects in many data sets, as their text in others.
+    if source.kind == "code" and isinstance(value, dict | list) and value:
+        return orjson.dumps(value, default=str).decode()
+    return _text(value)
 
 
 def _text(value: Any) -> str | None:
