@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from cluster.engine import EngineSettings
 from pipeline.endpoints import EndpointSettings, TeacherSettings
-from pipeline.generate import Generation, calls_for
+from pipeline.generate import Generation, calls_for, draws_of
 from pipeline.ledger import Call
-from pipeline.record import Problem, from_table
+from pipeline.llm_judge import is_asked, question
+from pipeline.record import Problem, Trace, from_table
 from pipeline.store import Store
 
 
@@ -21,11 +22,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class TeacherAt:
-    """The teacher, where it is reached, and what may be spent on it in this run, USD."""
+    """A teacher, where it is reached, and what may be spent in this run on all teachers together, USD."""
 
     settings: TeacherSettings
     endpoints: tuple[EndpointSettings, ...]
     budget_usd: float | None
+    name: str = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,15 @@ class Ask:
     template: str
     engine: TeacherAt | ModelAt
     seed: int
+    suffix: str = ""
+    """What is added to the folder of its traces, where they lie apart from those of other asks."""
+    beside: "tuple[Ask, ...]" = ()
+    """Further asks of the same engine, made in the same actors."""
+
+    @property
+    def every(self) -> "tuple[Ask, ...]":
+        """It and those beside it."""
+        return self, *self.beside
 
     @property
     def identity(self) -> str:
@@ -53,14 +64,36 @@ class Ask:
 
     def calls(self, problem: Problem) -> list[Call]:
         """The calls it wants for a problem."""
-        seeded = self.engine.settings.send_seed if isinstance(self.engine, TeacherAt) else True
         return calls_for(
             problem,
             self.generation,
             template=self.template,
             identity=self.identity,
-            seeded=seeded,
+            seeded=self.seeded,
             seed=self.seed,
+        )
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its calls send their seed."""
+        return self.engine.settings.send_seed if isinstance(self.engine, TeacherAt) else True
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A judge with all that its calls depend on, and whose answers it is asked about (JudgeSettings.asks)."""
+
+    ask: Ask
+    asks: str
+
+    def calls(self, trace: Trace) -> list[Call]:
+        """The calls that judge a verified trace; none if it is not put before the judge."""
+        if not is_asked(trace, self.asks):
+            return []
+        ask = self.ask
+        messages = question(trace, ask.template)
+        return draws_of(
+            trace.id, ask.generation, messages=messages, identity=ask.identity, seeded=ask.seeded, seed=ask.seed
         )
 
 

@@ -1,13 +1,15 @@
 """An actor that turns a part's problems and ledger into its verified traces, and writes them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from cluster.asks import Ask, read_kept
+from cluster.asks import Ask, Judging, read_kept
 from cluster.progress import Meter
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.ledger import Entry, Ledger
+from pipeline.llm_judge import judged
 from pipeline.record import Trace, to_table
 from pipeline.store import Store
 from pipeline.trace import traces_of, verified
@@ -19,9 +21,18 @@ UNFINISHED = "unfinished"
 class Collect:
     """Part in, its counts out. A part that lacks answers has what was bought written beside the finished ones."""
 
-    def __init__(self, store: Store, asks: Sequence[Ask], verify: VerifySettings, invocation: str, board: Any) -> None:
+    def __init__(
+        self,
+        store: Store,
+        asks: Sequence[Ask],
+        judging: Judging | None,
+        verify: VerifySettings,
+        invocation: str,
+        board: Any,
+    ) -> None:
         self._store = store
         self._asks = asks
+        self._judging = judging
         self._invocation = invocation
         self._verifier = Verifier(verify)
         self._meter = Meter(board)
@@ -40,30 +51,70 @@ class Collect:
     def _collect(self, row: dict[str, Any]) -> TraceCounts:
         ledger = Ledger(self._store, row["ledger"])
         entries = ledger.read()
-        made = list(self._traces(row["problems"], entries))
-        traces = verified([trace for trace in made if trace is not None], self._verifier)
-        if not row["stop"] and len(traces) < len(made):
-            row["unfinished"] = row["unfinished"] or f"{len(made) - len(traces)} calls have no answer in the ledger"
+        made = {suffix: list(found) for suffix, found in self._made(row["problems"], entries)}
+        files = {
+            _apart(row["traces"], suffix): verified([trace for trace in found if trace is not None], self._verifier)
+            for suffix, found in made.items()
+        }
+        missing = sum(trace is None for found in made.values() for trace in found)
+        if self._judging is not None:
+            missing += self._judge(files, entries)
+        if not row["stop"] and missing:
+            row["unfinished"] = row["unfinished"] or f"{missing} calls have no answer in the ledger"
         if row["stop"] or row["unfinished"]:
-            self._store.write_table(_beside(row["traces"]), to_table(traces, Trace))
+            for name, traces in files.items():
+                self._store.write_table(_beside(name), to_table(traces, Trace))
         else:
-            self._finish(row["traces"], traces, ledger)
+            self._finish(files, ledger)
+        traces = [trace for found in files.values() for trace in found]
         counts = count_traces(traces, entries, invocation=self._invocation, failed=ledger.failed)
         counts.torn_files = len(ledger.torn)
         self._meter.add(traces=len(traces), correct=counts.verdicts["correct"])
         return counts
 
-    def _finish(self, name: str, traces: list[Trace], ledger: Ledger) -> None:
+    def _judge(self, files: dict[str, list[Trace]], entries: dict[str, Entry]) -> int:
+        """Put what the judge said into the traces, in place; returns how many judgements the ledger lacks."""
+        assert self._judging is not None
+        missing, paid = 0, set[str]()
+        for traces in files.values():
+            for at, trace in enumerate(traces):
+                calls = self._judging.calls(trace)
+                held = [entries[call.key] for call in calls if call.key in entries]
+                missing += len(calls) - len(held)
+                if held and len(held) == len(calls):
+                    bill = sum(entry.cost_usd + entry.unsure_usd for entry in held if entry.key not in paid)
+                    traces[at] = replace(judged(trace, held, asks=self._judging.asks), judge_usd=bill)
+                    paid.update(entry.key for entry in held)
+        return missing
+
+    def _finish(self, files: dict[str, list[Trace]], ledger: Ledger) -> None:
         # The traces come last: once they are there nobody looks at this shard again, so nothing may be left to do.
         ledger.merge()
-        self._store.delete(_beside(name))
-        self._store.write_table(name, to_table(traces, Trace))
+        for name in files:
+            self._store.delete(_beside(name))
+        for name, traces in files.items():
+            self._store.write_table(name, to_table(traces, Trace))
         self._meter.add(parts=1)
 
-    def _traces(self, problems: str, entries: dict[str, Entry]) -> Iterator[Trace | None]:
-        for problem in read_kept(self._store, problems):
-            for ask in self._asks:
-                yield from traces_of(problem, ask.calls(problem), entries, ask.generation.truncated)
+    def _made(self, problems: str, entries: dict[str, Entry]) -> Iterator[tuple[str, list[Trace | None]]]:
+        """The unverified traces by their asks' suffix."""
+        kept = read_kept(self._store, problems)
+        for suffix in dict.fromkeys(ask.suffix for ask in self._asks):
+            asks = [ask for ask in self._asks if ask.suffix == suffix]
+            yield (
+                suffix,
+                [
+                    trace
+                    for problem in kept
+                    for ask in asks
+                    for trace in traces_of(problem, ask.calls(problem), entries, ask.generation.truncated)
+                ],
+            )
+
+
+def _apart(name: str, suffix: str) -> str:
+    folder, _, file = name.rpartition("/")
+    return f"{folder}{suffix}/{file}"
 
 
 def _beside(name: str) -> str:

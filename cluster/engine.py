@@ -12,13 +12,13 @@ from cluster.admission import Cap, Gate, Load
 from cluster.models import local_path
 from cluster.placement import bundles, in_group
 from cluster.session import cores
-from cluster.templates import BadPrompt, Chat
+from cluster.templates import BadPrompt, Chat, Prompt
 from cluster.vllm_life import Died, Life, unusable
 from cluster.vllm_stats import Export, Figures
 from pipeline.errors import Stop
 from pipeline.generate import Answer, Unfinished
 from pipeline.ledger import Call
-from pipeline.prompts import split
+from pipeline.prompts import OPEN, Split, split
 from pipeline.settings import Settings
 
 _CPU_BATCH_TOKENS = 4096
@@ -121,7 +121,7 @@ class Engine:
             output = await self._drawn(call, prompt.ids, sampling, max_tokens=min(room, sampling["max_tokens"]))
         except VLLMValidationError as error:
             return Answer("refused", why=str(error)[:200])
-        return await self._answer(self._chat, output, prompt_tokens=len(prompt.ids), opened=prompt.opens_thought)
+        return await self._answer(self._chat, output, prompt)
 
     async def bought(self, keys: Sequence[str]) -> None:
         """Nothing is owed for them."""
@@ -202,10 +202,15 @@ class Engine:
         self._gate.limit = figures.limit = self._cap.look(load)
         self._export.tell(figures)
 
-    async def _answer(self, chat: Chat, output: Any, *, prompt_tokens: int, opened: bool) -> Answer:
+    async def _answer(self, chat: Chat, output: Any, prompt: Prompt) -> Answer:
         drawn = output.outputs[0]
-        # Templates that open the thought themselves leave its tag in the prompt.
-        taken = split(("<think>\n" if opened else "") + drawn.text, truncated=drawn.finish_reason == "length")
+        if prompt.goes_on:
+            # The rest of an answer: it is taken apart once it is joined to its start.
+            taken = Split(thought="", reply=drawn.text)
+        else:
+            # Templates that open the thought themselves leave its tag in the prompt.
+            opened = f"{OPEN}\n" if prompt.opens_thought else ""
+            taken = split(opened + drawn.text, truncated=drawn.finish_reason == "length")
         total = len(drawn.token_ids)
         thinking = min(await chat.count(taken.thought), total)
         return Answer(
@@ -213,7 +218,7 @@ class Engine:
             thought=taken.thought,
             reply=taken.reply,
             finish_reason=str(drawn.finish_reason),
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=len(prompt.ids),
             cached_tokens=output.num_cached_tokens or 0,
             thought_tokens=thinking,
             reply_tokens=total - thinking,

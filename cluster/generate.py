@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from typing import Any
 
 from cluster.asks import Ask, ModelAt, TeacherAt, read_kept
@@ -19,7 +19,7 @@ from pipeline.leases import Leases
 from pipeline.ledger import Call, Entry, Ledger
 from pipeline.store import Store
 from pipeline.teacher import Teacher, places_of
-from pipeline.truncated import chain
+from pipeline.truncated import Truncated, chain
 
 _BATCHES_AT_ONCE = 8
 
@@ -57,11 +57,8 @@ class Generate:
     async def _buy(self, row: dict[str, Any]) -> list[str]:
         engine = await self._open()
         ledger = Ledger(self._store, row["ledger"])
-        calls, known = await asyncio.to_thread(self._wanted, row["problems"], ledger)
-        truncated = self._ask.generation.truncated
-        chains = [(call, *chain(call, known, truncated)) for call in calls]
-        missing = [call for call, _, wanted in chains if wanted is not None]
-        self._meter.add(reused=sum(len(held) for _, held, _ in chains))
+        wanted, known = await asyncio.to_thread(self._wanted, row["problems"], ledger)
+        missing = [(list(self._missing(calls, known, truncated)), truncated) for calls, truncated in wanted]
         if isinstance(engine, Teacher | BatchTeacher):
             asked = engine.identity
             if isinstance(engine, Teacher):
@@ -69,15 +66,15 @@ class Generate:
                 engine.failed_before |= Counter(failed)
             engine.proven |= any(e.engine == asked and e.outcome == "answered" for e in known.values())
         # A batch that was taken over may hold answers that an earlier process has put there already.
-        bought = [call.key for call in missing] + list(known)
+        bought = [call.key for calls, _ in missing for call in calls] + list(known)
 
         def told(entry: Entry) -> None:
             bought.append(entry.key)
             self._told(entry)
 
-        try:
-            return await buy(
-                missing,
+        def part(calls: list[Call], truncated: Truncated) -> Coroutine[Any, Any, list[str]]:
+            return buy(
+                calls,
                 engine=engine,
                 ledger=ledger,
                 known=known,
@@ -86,12 +83,25 @@ class Generate:
                 invocation=self._invocation,
                 told=told,
             )
+
+        try:
+            return await _all(part(calls, truncated) for calls, truncated in missing)
         finally:
             await engine.bought(bought)
 
-    def _wanted(self, problems: str, ledger: Ledger) -> tuple[list[Call], dict[str, Entry]]:
+    def _missing(self, calls: list[Call], known: dict[str, Entry], truncated: Truncated) -> Iterator[Call]:
+        for call in calls:
+            held, wanted = chain(call, known, truncated)
+            self._meter.add(reused=len(held))
+            if wanted is not None:
+                yield call
+
+    def _wanted(self, problems: str, ledger: Ledger) -> tuple[list[tuple[list[Call], Truncated]], dict[str, Entry]]:
+        """The calls that this stage wants for a part, by what is done about truncated ones, and the part's ledger."""
         kept = read_kept(self._store, problems)
-        return [call for problem in kept for call in self._ask.calls(problem)], ledger.read()
+        asks = self._ask.every
+        wanted = [([call for problem in kept for call in ask.calls(problem)], ask.generation.truncated) for ask in asks]
+        return wanted, ledger.read()
 
     def _told(self, entry: Entry) -> None:
         self._meter.add(
@@ -114,10 +124,21 @@ class Generate:
 
     def _teacher(self, at: TeacherAt) -> Teacher | BatchTeacher:
         keys = [secret(end.api_key_env, end.api_key_file) for end in at.endpoints]
-        places, office = places_of(at.endpoints, at.settings, keys), RayOffice(self._keeper)
+        places, office = places_of(at.endpoints, at.settings, keys), RayOffice(self._keeper, at.name)
         if at.settings.batch is not None:
-            return BatchTeacher(at.settings, places[0], office, self._store, self._ask.generation.name)
+            generation = self._ask.generation.name
+            name = generation if at.name == "teacher" else f"{generation}-{at.name}"
+            return BatchTeacher(at.settings, places[0], office, self._store, name)
         return Teacher(at.settings, places, Leases(office, len(places)))
+
+
+async def _all(parts: Iterable[Coroutine[Any, Any, list[str]]]) -> list[str]:
+    """What all the parts give; what one of them raises is raised once all have ended."""
+    given = await asyncio.gather(*parts, return_exceptions=True)
+    for each in given:
+        if isinstance(each, BaseException):
+            raise each
+    return [why for each in given if not isinstance(each, BaseException) for why in each]
 
 
 def slots_of(engine: TeacherAt | ModelAt) -> int:

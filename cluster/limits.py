@@ -1,4 +1,5 @@
-"""The one actor that grants requests, tokens and money to all callers of a teacher.
+"""The one actor that grants requests, tokens and money to all callers of all teachers: each teacher has limits of its
+own, and one ceiling on money holds for them together.
 
 Its state is what callers say of themselves and what lies on storage (the ledger's costs, and `ledger/open.json`: the
 most that open calls can come to). So it may be lost at any time: Ray starts it again, callers wait for it, and until
@@ -8,6 +9,7 @@ it has heard from them it grants nothing.
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -26,39 +28,46 @@ _AGAIN_S, _GONE_S = 0.5, 600.0
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Keeper:
-    """Keeps the limits of one run's teacher."""
+    """Keeps the limits of one run's teachers, by name."""
 
-    def __init__(self, store: Store, teacher: TeacherAt) -> None:
+    def __init__(self, store: Store, teachers: Sequence[TeacherAt]) -> None:
         self._store = store
         now = time.monotonic()
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._limits = Limits(
-            # A fresh start must not add a burst to what was asked just before it.
-            [_gate(teacher, at, now=now, full=not restarted) for at in range(len(teacher.endpoints))],
-            None if teacher.budget_usd is None else _money(store, teacher.budget_usd),
-            grants_from=now + _GRACE_S if restarted else now,
-        )
+        budget_usd = teachers[0].budget_usd
+        self._money = None if budget_usd is None else _money(store, budget_usd)
+        self._limits = {
+            teacher.name: Limits(
+                # A fresh start must not add a burst to what was asked just before it.
+                [_gate(teacher, at, now=now, full=not restarted) for at in range(len(teacher.endpoints))],
+                self._money,
+                grants_from=now + _GRACE_S if restarted else now,
+            )
+            for teacher in teachers
+        }
 
     @ray.method(max_task_retries=-1)
     def ready(self) -> bool:
         """Returns once it has read what was spent before; what it raises says why it can't."""
         return True
 
-    def exchange(self, asking: Asking) -> Granted:
-        """Take in what a caller says, and grant what may start; a reservation is on storage before it counts."""
-        granted = self._limits.exchange(asking, time.monotonic())
-        money = self._limits.money
-        if money is not None and money.unsaved:
-            self._save(money)
+    def exchange(self, asking: Asking, teacher: str) -> Granted:
+        """Take in what a caller of a teacher says, and grant what may start; a reservation is on storage before it
+        counts."""
+        now = time.monotonic()
+        for limits in self._limits.values():
+            limits.forget_silent(now)
+        granted = self._limits[teacher].exchange(asking, now)
+        if self._money is not None and self._money.unsaved:
+            self._save(self._money)
         return granted
 
     @ray.method(max_task_retries=-1)
     def settle(self) -> None:
         """Close the books of all callers that have nothing open."""
-        money = self._limits.money
-        if money is not None:
-            money.close_idle(spent(self._store).by_caller)
-            self._save(money)
+        if self._money is not None:
+            self._money.close_idle(spent(self._store).by_caller)
+            self._save(self._money)
 
     def _save(self, money: Money) -> None:
         charges = money.open_charges()
@@ -67,17 +76,18 @@ class Keeper:
 
 
 class RayOffice:
-    """The keeper as callers see it: while it is away they wait, and never go on without it."""
+    """The keeper as callers of one teacher see it: while it is away they wait, and never go on without it."""
 
-    def __init__(self, keeper: Any) -> None:
+    def __init__(self, keeper: Any, teacher: str) -> None:
         self._keeper = keeper
+        self._teacher = teacher
 
     async def exchange(self, asking: Asking) -> Granted:
         """Take in what a caller says, and grant what may start. Raises Stop when the keeper stays away."""
         gone_at = time.monotonic() + _GONE_S
         while True:
             try:
-                granted: Granted = await self._keeper.exchange.remote(asking)
+                granted: Granted = await self._keeper.exchange.remote(asking, self._teacher)
                 return granted
             except RayActorError as error:
                 if time.monotonic() > gone_at:
@@ -87,9 +97,9 @@ class RayOffice:
             await asyncio.sleep(_AGAIN_S)
 
 
-def keeper_of(teacher: TeacherAt, store: Store, *, name: str) -> Any:
+def keeper_of(teachers: Sequence[TeacherAt], store: Store, *, name: str) -> Any:
     """A keeper that has read what was spent before. Raises Stop when that can't be read."""
-    keeper = Keeper.options(name=name).remote(store, teacher)  # type: ignore[attr-defined]
+    keeper = Keeper.options(name=name).remote(store, teachers)  # type: ignore[attr-defined]
     try:
         ray.get(keeper.ready.remote())
     except RayActorError as error:

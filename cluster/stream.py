@@ -1,6 +1,7 @@
 """Generate and verify as one Ray Data stream of shards: the only way that traces are made, for training and for scores.
 
-    parts -> Generate (an actor pool for each generation) -> Collect (verify, write) -> counts
+    parts -> Generate (an actor pool for each generation) -> Judge (where an LLM judges) -> Collect (verify, write)
+          -> counts
 
 What flows is the name of a part, never its rows: answers go to the ledger the moment they are bought, and Collect
 makes a part's traces from its problems and its ledger alone. So the same traces come out on any cluster, an actor that
@@ -15,10 +16,11 @@ from typing import Any
 import ray
 from pydantic import Field
 
-from cluster.asks import Ask, Part, TeacherAt
+from cluster.asks import Ask, Judging, Part, TeacherAt
 from cluster.collect import Collect
 from cluster.engine import actor_options
 from cluster.generate import Generate, slots_of
+from cluster.judge import Judge
 from cluster.limits import keeper_of
 from cluster.placement import groups_freed
 from pipeline.errors import Stop
@@ -47,6 +49,7 @@ def stream(
     parts: Sequence[Part],
     asks: Sequence[Ask],
     *,
+    judging: Judging | None = None,
     name: str,
     store: Store,
     settings: StreamSettings,
@@ -61,13 +64,20 @@ def stream(
     """
     rows = ray.data.from_items([_row(part) for part in parts], override_num_blocks=len(parts))
     problems = _problems_each(parts, store)
-    with _keeper(asks, store, name=name) as keeper, groups_freed():
+    every = [each for ask in asks for each in ask.every]
+    callers = [*asks, judging.ask] if judging is not None else asks
+    with _keeper(callers, store, name=name) as keeper, groups_freed():
         for ask in asks:
             made = (store, ask, invocation, board, keeper)
-            rows = _generate(rows, ask, made, settings=settings, calls=problems * ask.generation.draws)
+            draws = sum(each.generation.draws for each in ask.every)
+            rows = _generate(rows, Generate, ask, made, settings=settings, calls=problems * draws)
+        if judging is not None:
+            judges = (store, judging, every, verify, invocation, board, keeper)
+            draws = judging.ask.generation.draws * sum(ask.generation.draws for ask in every)
+            rows = _generate(rows, Judge, judging.ask, judges, settings=settings, calls=problems * draws)
         rows = rows.map_batches(
             Collect,
-            fn_constructor_args=(store, list(asks), verify, invocation, board),
+            fn_constructor_args=(store, every, judging, verify, invocation, board),
             batch_size=1,
             num_cpus=settings.verifier_cpus,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=settings.verifiers),
@@ -88,12 +98,12 @@ def stream(
 
 @contextlib.contextmanager
 def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
-    """The keeper of the teacher's limits for the length of the block, or None when nobody asks the teacher."""
-    teachers = [ask.engine for ask in asks if isinstance(ask.engine, TeacherAt)]
+    """The keeper of the teachers' limits for the length of the block, or None when nobody asks a teacher."""
+    teachers = {ask.engine.name: ask.engine for ask in asks if isinstance(ask.engine, TeacherAt)}
     if not teachers:
         yield None
         return
-    keeper = keeper_of(teachers[0], store, name=f"{name}-limits")
+    keeper = keeper_of(list(teachers.values()), store, name=f"{name}-limits")
     try:
         yield keeper
         ray.get(keeper.settle.remote())
@@ -101,12 +111,14 @@ def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
         ray.kill(keeper)
 
 
-def _generate(rows: Any, ask: Ask, made: tuple[Any, ...], *, settings: StreamSettings, calls: float) -> Any:
+def _generate(
+    rows: Any, stage: type[Generate], ask: Ask, made: tuple[Any, ...], *, settings: StreamSettings, calls: float
+) -> Any:
     engine = ask.engine
     options = {"num_cpus": settings.caller_cpus} if isinstance(engine, TeacherAt) else actor_options(engine.settings)
     at_once = _shards_at_once(calls, slots_of(engine))
     return rows.map_batches(
-        Generate,
+        stage,
         fn_constructor_args=made,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(

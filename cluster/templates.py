@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import Stop
+from pipeline.prompts import opens_thought, resume
 
 _PROMPTS_KEPT = 256
 
@@ -19,10 +20,11 @@ class BadPrompt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt's tokens, and whether its template opens the thought itself."""
+    """A prompt's tokens, whether its template opens the thought itself, and whether it holds the answer's beginning."""
 
     ids: list[int]
     opens_thought: bool
+    goes_on: bool
 
 
 class Chat:
@@ -43,7 +45,7 @@ class Chat:
         self._kept = lru_cache(_PROMPTS_KEPT)(self._prompt)
 
     async def prompt(self, messages: str) -> Prompt:
-        """The prompt of messages (JSON). Raises BadPrompt."""
+        """The prompt of messages (JSON); an assistant's at the end is an answer to go on with. Raises BadPrompt."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._kept, messages)
 
     async def count(self, text: str) -> int:
@@ -53,17 +55,18 @@ class Chat:
     def _prompt(self, messages: str) -> Prompt:
         from jinja2 import TemplateError
 
+        asked = orjson.loads(messages)
+        so_far = asked.pop()["content"] if asked[-1]["role"] == "assistant" else None
         try:
-            text = self._tokenizer.apply_chat_template(
-                orjson.loads(messages), tokenize=False, add_generation_prompt=True
-            )
+            text = self._tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
             # A template is a program of the model's maker: it may refuse messages, and it may fail on them.
             raise BadPrompt(f"the model's chat template refuses it: {str(error)[:160]}") from error
-        ids = self._encode(text)
+        opens = opens_thought(text)
+        ids = self._encode(text if so_far is None else resume(text, so_far))
         if not ids:
             raise BadPrompt("the model's chat template makes an empty prompt of it")
-        return Prompt(ids, opens_thought=text.rstrip().endswith("<think>"))
+        return Prompt(ids, opens_thought=opens, goes_on=so_far is not None)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False) if text else []

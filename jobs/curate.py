@@ -1,20 +1,25 @@
 """Read the sources and the benchmarks, drop what can't be used with a reason, and write problems/ in shards."""
 
+from functools import partial
+
 from cluster.curation import curate, shard_name
+from cluster.each import each
 from cluster.session import session
 from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
 from pipeline.errors import Stop
-from pipeline.sources import size_of
+from pipeline.funnel import ProblemCounts
+from pipeline.sources import Source, size_of
 from pipeline.store import Store
 
 # Their problems lie in this folder of the run, and the answers to them in this folder of its ledger.
 BENCHMARKS = "benchmarks"
 # A benchmark is small: few shards keep an engine busy and the number of files low.
 BENCHMARK_SHARDS = 8
-# What makes a training problem unusable must not silently shrink a benchmark.
+# What makes a training problem unusable must not silently shrink a benchmark; a generator may repeat itself.
 _BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "duplicate"))
 
 
@@ -41,18 +46,10 @@ def work(recipe: Recipe) -> Summary:
     with session(recipe.cluster):
         _keep_layout(recipe, store)
         step.begin()
-        benchmarks = {}
-        for name, source in recipe.evaluate.benchmarks.items():
-            counts = curate(
-                [source],
-                folder=benchmark_folder(name),
-                store=store,
-                settings=_BENCHMARK_RULES,
-                shards=BENCHMARK_SHARDS,
-                benchmark=frozenset(),
-                name=f"{recipe.name}-curate-{name}",
-            )
-            benchmarks[name] = counts.as_json()
+        benchmarks = {
+            name: _benchmark(recipe, name, source, store).as_json()
+            for name, source in recipe.evaluate.benchmarks.items()
+        }
         counts = curate(
             recipe.sources,
             folder=step.folder,
@@ -62,7 +59,25 @@ def work(recipe: Recipe) -> Summary:
             benchmark=held_out(recipe, store),
             name=f"{recipe.name}-curate",
         )
+    complete(recipe.sources, counts.sources)
     return {**counts.as_json(), "benchmarks": benchmarks}
+
+
+def _benchmark(recipe: Recipe, name: str, source: Source, store: Store) -> ProblemCounts:
+    """Check a benchmark as it is, then write its problems."""
+    for _ in each([source], partial(check, name), name=f"{recipe.name}-check-{name}"):
+        pass
+    counts = curate(
+        [source],
+        folder=benchmark_folder(name),
+        store=store,
+        settings=_BENCHMARK_RULES,
+        shards=BENCHMARK_SHARDS,
+        benchmark=frozenset(),
+        name=f"{recipe.name}-curate-{name}",
+    )
+    complete([source], counts.sources)
+    return counts
 
 
 def _keep_layout(recipe: Recipe, store: Store) -> None:

@@ -4,7 +4,6 @@ Every answer is in the ledger before anything else sees it: a command that was k
 with more draws or problems buys only the difference.
 """
 
-import contextlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,16 +13,17 @@ from cluster.curation import shard_name
 from cluster.each import each
 from cluster.models import identity, probe
 from cluster.progress import watched
-from cluster.session import secret, session
-from cluster.standin import standin
+from cluster.session import session
 from cluster.stream import stream
 from jobs.curate import known_size
 from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
+from jobs.teachers import judging_of, teachers_at
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.generate import Generation
+from pipeline.llm_judge import LONGEST_QUESTION
 from pipeline.record import Trace, from_table
 
 
@@ -31,10 +31,11 @@ def plan(recipe: Recipe) -> Plan:
     """What would be asked, at what worst cost."""
     problems = known_size(recipe)
     lines = [("problems", f"up to {number(problems)}")]
-    cost = 0.0
+    cost, answers = 0.0, 0
     for generation in recipe.distill.generations:
         calls = round(problems * generation.problems) * generation.draws
         most = calls * most_tokens(generation)
+        answers += calls
         text = f"{number(calls)} calls of the {generation.engine}, at most {number(most)} tokens"
         if generation.engine == "teacher" and recipe.teacher is not None:
             worst = calls * recipe.teacher.cost(
@@ -43,14 +44,29 @@ def plan(recipe: Recipe) -> Plan:
             cost += worst
             text += f", at most {usd(worst)}" if recipe.teacher.priced else ", at an unknown price"
         lines.append((f"generation {generation.name}", text))
+    if recipe.judge is not None:
+        worst = judge_cost(recipe, answers)
+        cost += worst
+        judgements = number(answers * recipe.judge.draws)
+        lines.append(("judge", f"up to {judgements} calls of {recipe.judge.engine}, at most {usd(worst)}"))
     return [*lines, *_about_teacher(recipe), ("worst cost", _worst(recipe, cost))]
+
+
+def judge_cost(recipe: Recipe, answers: int) -> float:
+    """The most USD that judging so many answers can cost; 0 without a judge."""
+    judge = recipe.judge
+    if judge is None:
+        return 0.0
+    prompt = recipe.estimate.prompt_tokens + LONGEST_QUESTION
+    one = recipe.teachers[judge.engine].cost(prompt=prompt, cached=0, completion=judge.sampling.max_tokens)
+    return answers * judge.draws * one
 
 
 def most_tokens(generation: Generation) -> int:
     """The most completion tokens that one draw may be billed, with what its truncation policy may ask after it."""
     first = generation.sampling.max_tokens
     policy = generation.truncated
-    if policy.policy == "raise":
+    if policy.policy in ("raise", "force"):
         return first + (policy.max_tokens or 0)
     return first * (1 + policy.rounds) if policy.policy == "continue" else first
 
@@ -65,7 +81,8 @@ def _about_teacher(recipe: Recipe) -> Plan:
 
 
 def _worst(recipe: Recipe, cost: float) -> str:
-    if recipe.teacher is not None and not recipe.teacher.priced:
+    judge = recipe.teachers[recipe.judge.engine] if recipe.judge else None
+    if any(asked is not None and not asked.priced for asked in (recipe.teacher, judge)):
         return "unknown: set teacher.prompt_usd_per_mtok and teacher.completion_usd_per_mtok"
     said = f"{usd(cost)} (without retries; what the ledger holds already is not bought again)"
     return said if recipe.budget_usd is None else f"{said}; budget_usd stops it at {usd(recipe.budget_usd)}"
@@ -99,21 +116,6 @@ def nothing_new(summary: Summary) -> Summary:
     calls = summary["calls"]
     again = {"bought": 0, "reused": calls["bought"] + calls["reused"], "retried": 0, "failed": calls["failed"]}
     return {**summary, "calls": again, "cost_usd": 0.0, "seconds": 0.0}
-
-
-@contextlib.contextmanager
-def teacher_at(recipe: Recipe) -> Iterator[TeacherAt | None]:
-    """The recipe's teacher where it is reached; starts the stand-in if the recipe has one."""
-    if recipe.teacher is None:
-        yield None
-    elif recipe.teacher.standin is None:
-        for endpoint in recipe.teacher.at():
-            # Said here, before any actor starts.
-            secret(endpoint.api_key_env, endpoint.api_key_file)
-        yield TeacherAt(recipe.teacher, recipe.teacher.at(), recipe.budget_usd)
-    else:
-        with standin(recipe.teacher.standin) as base_url:
-            yield TeacherAt(recipe.teacher, recipe.teacher.at(base_url), recipe.budget_usd)
 
 
 def base_at(recipe: Recipe) -> ModelAt:
@@ -164,10 +166,12 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
     for found in each(sorted(done), count, name=f"{recipe.name}-distill-count"):
         counts.add(found)
     if parts:
-        with teacher_at(recipe) as teacher, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
+        asked = [generation.engine for generation in recipe.distill.generations]
+        with teachers_at(recipe, asked) as teachers, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
             for found in stream(
                 parts,
-                list(_asks(recipe, teacher)),
+                list(_asks(recipe, teachers)),
+                judging=judging_of(recipe, teachers),
                 name=f"{recipe.name}-distill",
                 store=store,
                 settings=recipe.stream,
@@ -178,10 +182,9 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
                 counts.add(found)
 
 
-def _asks(recipe: Recipe, teacher: TeacherAt | None) -> Iterator[Ask]:
+def _asks(recipe: Recipe, teachers: Mapping[str, TeacherAt]) -> Iterator[Ask]:
     for generation in recipe.distill.generations:
-        engine = teacher if generation.engine == "teacher" else base_at(recipe)
-        assert engine is not None, "the recipe was checked to have a teacher"
+        engine = base_at(recipe) if generation.engine == "student" else teachers[generation.engine]
         yield Ask(generation, recipe.template(generation.prompt), engine, recipe.seed)
 
 

@@ -1,9 +1,10 @@
-"""Measure the student before and after training (and the teacher) on held-out problems, with paired tests.
+"""Measure the student before and after training (and teachers beside it) on held-out problems, with paired tests.
 
 The traces are made and verified by the same stream that made the training data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
@@ -12,17 +13,19 @@ from cluster.progress import watched
 from cluster.session import session
 from cluster.stream import stream
 from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
-from jobs.distill import base_at, live, new_invocation, nothing_new, teacher_at
-from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.distill import base_at, judge_cost, live, new_invocation, nothing_new
+from jobs.job import Job, Plan, Summary, main, number, previous, usd
 from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from jobs.teachers import judging_of, teachers_at
 from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
 from pipeline.generate import Generation
 from pipeline.sources import size_of
 from pipeline.store import Store
+from pipeline.truncated import Truncated
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -32,12 +35,35 @@ def plan(recipe: Recipe) -> Plan:
     if not settings.benchmarks:
         return [("measures", "nothing: evaluate.benchmarks is empty")]
     lines = [("models", ", ".join(settings.models)), ("sampling", draws)]
-    for name, source in settings.benchmarks.items():
-        size = size_of(source)
+    if settings.thought_budgets:
+        able = [model for model in settings.models if budgets_of(recipe, model)]
+        budgets = ", ".join(map(number, settings.thought_budgets))
+        lines.append(("thought budgets", f"{budgets} tokens, then an answer forced, for {', '.join(able) or 'nobody'}"))
+    sizes = {name: size_of(source) or source.rows for name, source in settings.benchmarks.items()}
+    for name, size in sizes.items():
         lines.append(
             (f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read")
         )
-    return lines
+    calls = settings.draws * sum(size or 0 for size in sizes.values())
+    return lines + [(f"worst cost of {name}", _worst(recipe, name, calls)) for name in _asked(recipe)]
+
+
+def _asked(recipe: Recipe) -> list[str]:
+    """The teachers among those that are measured."""
+    return [name for name in recipe.evaluate.models if name in recipe.teachers]
+
+
+def _worst(recipe: Recipe, name: str, calls: int) -> str:
+    teacher, settings = recipe.teachers[name], recipe.evaluate
+    if not teacher.priced:
+        return "unknown: it has no prices"
+    if not calls:
+        return "unknown: the benchmarks' sizes are not known before they are read"
+    prompt, budgets = recipe.estimate.prompt_tokens, budgets_of(recipe, name)
+    worst = teacher.cost(prompt=prompt, cached=0, completion=settings.sampling.max_tokens)
+    for tokens in budgets:
+        worst += teacher.cost(prompt=2 * prompt + tokens, cached=0, completion=tokens + settings.answer_tokens)
+    return usd(calls * worst + judge_cost(recipe, calls * (1 + len(budgets))))
 
 
 def work(recipe: Recipe) -> Summary:
@@ -60,33 +86,38 @@ def work(recipe: Recipe) -> Summary:
         steps.evaluate.begin()
         for model in recipe.evaluate.models:
             counts.add(_draw(recipe, model, store))
+    models = [name for model in recipe.evaluate.models for name in _names(recipe, model)]
     kept = counts.as_json()
+    told = {name: value for name, value in kept.items() if name in ("calls", "tokens", "cost_usd", "judge")}
     return {
-        **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=recipe.evaluate.models),
+        **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=models),
         "held_out_in_dataset": overlap,
-        **{name: kept[name] for name in ("calls", "tokens", "cost_usd")},
+        **told,
         "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,
     }
 
 
+def budgets_of(recipe: Recipe, model: str) -> tuple[int, ...]:
+    """The thought budgets that a model is measured at: none for a teacher that can't go on from a prefix."""
+    cannot = model in recipe.teachers and recipe.teachers[model].continues == "no"
+    return () if cannot else recipe.evaluate.thought_budgets
+
+
+def _names(recipe: Recipe, model: str) -> list[str]:
+    """The scores that a model gets: its own, and NAME@TOKENS for each budget."""
+    return [model, *(f"{model}@{tokens}" for tokens in budgets_of(recipe, model))]
+
+
 def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
-    settings = recipe.evaluate
-    generation = Generation(
-        name="evaluate",
-        engine="teacher" if model == "teacher" else "student",
-        prompt=settings.prompt,
-        draws=settings.draws,
-        sampling=settings.sampling,
-    )
     parts = list(_parts(recipe, model, store))
     counts = TraceCounts()
     if not parts:
         return counts
-    with teacher_at(recipe) as teacher, watched(f"{recipe.name} evaluate {model}", line=live(len(parts))) as board:
-        ask = Ask(generation, recipe.template(settings.prompt), _engine(recipe, model, store, teacher), recipe.seed)
+    with teachers_at(recipe, [model]) as teachers, watched(f"{recipe.name} {model}", line=live(len(parts))) as board:
         for found in stream(
             parts,
-            [ask],
+            [_ask(recipe, model, _engine(recipe, model, store, teachers))],
+            judging=judging_of(recipe, teachers),
             name=f"{recipe.name}-evaluate-{model}",
             store=store,
             settings=recipe.stream,
@@ -98,10 +129,29 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
     return counts
 
 
-def _engine(recipe: Recipe, model: str, store: Store, teacher: TeacherAt | None) -> TeacherAt | ModelAt:
-    if model == "teacher":
-        assert teacher is not None, "the recipe was checked to have a teacher"
-        return teacher
+def _ask(recipe: Recipe, model: str, engine: TeacherAt | ModelAt) -> Ask:
+    """What is asked of a model: its answers as they come, and beside them those with a budget for the thought."""
+    settings = recipe.evaluate
+    whole = Generation(
+        name="evaluate",
+        engine="teacher" if model in recipe.teachers else "student",
+        prompt=settings.prompt,
+        draws=settings.draws,
+        sampling=settings.sampling,
+    )
+    asked = Ask(whole, recipe.template(settings.prompt), engine, recipe.seed)
+    forced = Truncated(policy="force", max_tokens=settings.answer_tokens)
+    beside = []
+    for tokens in budgets_of(recipe, model):
+        sampling = settings.sampling.model_copy(update={"max_tokens": tokens})
+        cut = whole.model_copy(update={"sampling": sampling, "truncated": forced})
+        beside.append(replace(asked, generation=cut, suffix=f"@{tokens}"))
+    return replace(asked, beside=tuple(beside))
+
+
+def _engine(recipe: Recipe, model: str, store: Store, teachers: Mapping[str, TeacherAt]) -> TeacherAt | ModelAt:
+    if model in teachers:
+        return teachers[model]
     if model == "base":
         return base_at(recipe)
     path = store.address("model")
@@ -110,7 +160,8 @@ def _engine(recipe: Recipe, model: str, store: Store, teacher: TeacherAt | None)
 
 def _parts(recipe: Recipe, model: str, store: Store) -> Iterator[Part]:
     for benchmark in recipe.evaluate.benchmarks:
-        done = set(store.names(f"scores/{benchmark}/{model}", ".parquet"))
+        there = [set(store.names(f"scores/{benchmark}/{name}", ".parquet")) for name in _names(recipe, model)]
+        done = set.intersection(*there)
         for shard in map(shard_name, range(BENCHMARK_SHARDS)):
             if f"{shard}.parquet" not in done:
                 yield Part(

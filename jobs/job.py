@@ -73,7 +73,7 @@ def main(job: Job) -> None:
 def run(job: Job, recipe: Recipe) -> Summary:
     """Do a job's work, write its summary and show its table."""
     store = store_of(recipe)
-    store.write_bytes("recipe.yaml", _resolved(recipe))
+    store.write_bytes("recipe.yaml", resolved(recipe))
     started = time.monotonic()
     try:
         summary = job.work(recipe)
@@ -144,8 +144,10 @@ def _check_storage(recipe: Recipe) -> None:
         )
 
 
-def _resolved(recipe: Recipe) -> bytes:
-    values = recipe.model_dump(mode="json", exclude={"teacher": {"standin": {"key"}}})
+def resolved(recipe: Recipe) -> bytes:
+    """The recipe as it is written into the run's folder: every value, no key, the versions and the commit."""
+    no_key = {"standin": {"key"}}
+    values = recipe.model_dump(mode="json", exclude={"teacher": no_key, "evaluate": {"teachers": {"__all__": no_key}}})
     about = {"versions": dict(_versions()), "longthought": _commit()}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     note = "".join(f"# {line}\n" for line in yaml.safe_dump(about, sort_keys=False).splitlines())

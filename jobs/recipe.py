@@ -1,71 +1,31 @@
 """The recipe: one YAML file, checked in full before anything starts."""
 
 import difflib
+import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from cluster.engine import EngineSettings
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
 from cluster.train import TrainSettings
+from jobs.sections import DistillSettings, EstimateSettings, EvaluateSettings, StudentSettings
 from pipeline.choose import ChooseSettings
 from pipeline.curate import CurateSettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.errors import BadRecipe
-from pipeline.generate import Generation, Sampling
-from pipeline.prompts import PROMPTS, check_template
+from pipeline.generate import Generation
+from pipeline.llm_judge import JudgeSettings
+from pipeline.prompts import JUDGING, PROMPTS, check_template, is_judging
 from pipeline.settings import Settings
 from pipeline.sources import FileSource, GymSource, HfSource, Source
 from pipeline.verify import VerifySettings
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWN_NAMES = ("base", "student", "teacher")
 _TAGS = {"jsonl": FileSource, "parquet": FileSource, "hf": HfSource, "reasoning_gym": GymSource}
-
-
-class StudentSettings(Settings):
-    """The model that is trained."""
-
-    model: str
-    """A Hugging Face name, a folder, or a shipped model (SmolLM2-135M-Instruct)."""
-    engine: EngineSettings = EngineSettings()
-    """How vLLM runs it, for its own traces and for its scores."""
-
-
-class DistillSettings(Settings):
-    """Which traces are made."""
-
-    generations: tuple[Generation, ...] = Field(min_length=1)
-    """Ways of getting traces; all of a problem's lie in one shard."""
-
-
-class EvaluateSettings(Settings):
-    """What the student is measured on."""
-
-    benchmarks: dict[str, Source] = {}
-    """Name -> held-out problems; none of them may be trained on."""
-    models: tuple[Literal["base", "student", "teacher"], ...] = ("base", "student")
-    """Who is measured: the student before training, after it, and the teacher."""
-    prompt: str = "solve"
-    """The prompt's name."""
-    draws: int = Field(default=1, gt=0)
-    """Answers for each problem."""
-    sampling: Sampling = Sampling(max_tokens=32768)
-    """How they are drawn."""
-
-
-class EstimateSettings(Settings):
-    """What --dry-run can't know; used for its figures alone."""
-
-    prompt_tokens: int = Field(default=300, gt=0)
-    """Tokens of a prompt."""
-    problems: int | None = Field(default=None, gt=0)
-    """Problems after curation; none counts the sources' rows."""
-    correct: float = Field(default=1.0, ge=0, le=1)
-    """The share of traces that verify."""
-    trace_tokens: int | None = Field(default=None, gt=0)
-    """Tokens of a kept trace; none takes the most a draw may have."""
 
 
 class Recipe(Settings):
@@ -86,7 +46,7 @@ class Recipe(Settings):
     curate: CurateSettings = CurateSettings()
     """Which problems are kept."""
     prompts: dict[str, str] = {}
-    """Further prompts by name, over {prompt} and {solution}."""
+    """Further prompts by name, over {prompt} and {solution}; a judge's over {prompt}, {answer} and {reply}."""
     teacher: TeacherSettings | None = None
     """Who is asked for long thoughts."""
     budget_usd: float | None = Field(default=None, gt=0)
@@ -97,6 +57,8 @@ class Recipe(Settings):
     """Which traces are made."""
     verify: VerifySettings = VerifySettings()
     """How they are judged."""
+    judge: JudgeSettings | None = None
+    """An LLM that judges where no rule can: problems of kind judge need it."""
     choose: ChooseSettings = ChooseSettings()
     """Which are trained on."""
     train: TrainSettings
@@ -129,13 +91,10 @@ class Recipe(Settings):
             if generation.engine == "teacher" and self.teacher is None:
                 raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
             self._truncation_fits(generation)
-        if self.budget_usd is not None and self.teacher is not None and not self.teacher.priced:
-            raise ValueError(
-                "budget_usd needs the teacher's prices: set teacher.prompt_usd_per_mtok and completion_usd_per_mtok"
-            )
         self._needs_prompt("evaluate.prompt", self.evaluate.prompt)
-        if "teacher" in self.evaluate.models and self.teacher is None:
-            raise ValueError("evaluate.models names the teacher: add a teacher section")
+        self._teachers_fit()
+        self._judge_fits()
+        self._budgets_fit()
         phases = [phase.name for phase in self.train.phases]
         if len(set(phases)) < len(phases):
             raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
@@ -145,23 +104,75 @@ class Recipe(Settings):
                     raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
         return self
 
+    def _teachers_fit(self) -> None:
+        for name in self.evaluate.teachers:
+            if not _NAME.fullmatch(name) or name in _OWN_NAMES:
+                raise ValueError(
+                    f"evaluate.teachers: {name!r} can't be a name: use letters, digits, dots and dashes, "
+                    f"and none of {', '.join(_OWN_NAMES)}"
+                )
+        for name, teacher in self.teachers.items():
+            where = "teacher" if name == "teacher" else f"evaluate.teachers.{name}"
+            if self.budget_usd is not None and not teacher.priced:
+                prices = f"{where}.prompt_usd_per_mtok and completion_usd_per_mtok"
+                raise ValueError(f"budget_usd needs the teacher's prices: set {prices}")
+        if len(set(self.evaluate.models)) < len(self.evaluate.models):
+            raise ValueError(f"evaluate.models: names must differ, got {', '.join(self.evaluate.models)}")
+        for name in self.evaluate.models:
+            if name == "teacher" and self.teacher is None:
+                raise ValueError("evaluate.models names the teacher: add a teacher section")
+            if name not in ("base", "student", *self.teachers):
+                known = ", ".join(("base", "student", *self.teachers))
+                raise ValueError(f"evaluate.models: nobody is called {name!r}; there are {known}")
+
+    def _judge_fits(self) -> None:
+        if self.judge is None:
+            for source in (*self.sources, *self.evaluate.benchmarks.values()):
+                if source.kind == "judge":
+                    raise ValueError(f"source {source.name} is of kind judge: add a judge section that says who judges")
+            return
+        if self.judge.engine not in self.teachers:
+            known = ", ".join(self.teachers) or "none: add a teacher section"
+            raise ValueError(f"judge.engine: no teacher is called {self.judge.engine!r}; there are {known}")
+        self._needs_prompt("judge.prompt", self.judge.prompt, judging=True)
+
+    def _budgets_fit(self) -> None:
+        budgets, most = self.evaluate.thought_budgets, self.evaluate.sampling.max_tokens
+        if len(set(budgets)) < len(budgets):
+            raise ValueError(f"evaluate.thought_budgets: {', '.join(map(str, budgets))} must all differ")
+        for tokens in budgets:
+            if not 0 < tokens < most:
+                right = f"must be above 0 and below sampling.max_tokens={most}"
+                raise ValueError(f"evaluate.thought_budgets: {tokens} {right}")
+
     def _truncation_fits(self, generation: Generation) -> None:
         where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
-        if policy.policy == "continue" and (generation.engine == "student" or self.teacher is None):
-            raise ValueError(f"{where}: the student can't continue an answer; use raise or keep")
-        if policy.policy == "continue" and self.teacher is not None and self.teacher.continues == "no":
-            raise ValueError(f"{where}: continue needs teacher.continues (how the endpoint goes on from a prefix)")
-        if policy.max_tokens is not None and policy.max_tokens <= generation.sampling.max_tokens:
+        unable = generation.engine == "teacher" and (self.teacher is None or self.teacher.continues == "no")
+        if policy.policy in ("continue", "force") and unable:
+            fix = "needs teacher.continues (how the endpoint goes on from a prefix)"
+            raise ValueError(f"{where}: {policy.policy} {fix}")
+        raised = policy.max_tokens if policy.policy == "raise" else None
+        if raised is not None and raised <= generation.sampling.max_tokens:
             raise ValueError(f"{where}.max_tokens={policy.max_tokens} must be above sampling.max_tokens")
 
-    def _needs_prompt(self, where: str, name: str) -> None:
-        known = {**PROMPTS, **self.prompts}
+    def _needs_prompt(self, where: str, name: str, *, judging: bool = False) -> None:
+        known = [each for each, text in self._prompts.items() if is_judging(text) == judging]
         if name not in known:
-            raise ValueError(f"{where}: no prompt {name!r}; there are {', '.join(known)}")
+            what = "judge's prompt" if judging else "prompt"
+            raise ValueError(f"{where}: no {what} {name!r}; there are {', '.join(known)}")
+
+    @property
+    def _prompts(self) -> dict[str, str]:
+        return {**PROMPTS, **JUDGING, **self.prompts}
+
+    @property
+    def teachers(self) -> dict[str, TeacherSettings]:
+        """Everyone who can be asked over an API, by name."""
+        return {"teacher": self.teacher, **self.evaluate.teachers} if self.teacher else dict(self.evaluate.teachers)
 
     def template(self, name: str) -> str:
         """The prompt's text by its name."""
-        return {**PROMPTS, **self.prompts}[name]
+        return self._prompts[name]
 
 
 def load(path: str, overrides: list[str] | None = None) -> Recipe:

@@ -33,7 +33,7 @@ def work(recipe: Recipe) -> Summary:
         histories=_histories(store, summaries.get("train")),
         traces=_examples(store, folders),
         recipe=store.read_text("recipe.yaml"),
-        standin=recipe.teacher is not None and recipe.teacher.standin is not None,
+        standin=any(teacher.standin is not None for teacher in recipe.teachers.values()),
         bought=bought(store),
         doubts=_doubts(store, folders),
     )

@@ -75,7 +75,8 @@ def steps_of(recipe: Recipe) -> Steps:
         for generation in recipe.distill.generations
     ]
     student = [recipe.student.engine] if any(g.engine == "student" for g, *_ in asked) else []
-    distill = step("distill", "traces", curate.fingerprint, asked, student, recipe.verify, recipe.seed)
+    judge = _judge(recipe)
+    distill = step("distill", "traces", curate.fingerprint, asked, student, recipe.verify, recipe.seed, *judge)
     trained_under = [
         recipe.template(generation.train_prompt) if generation.train_prompt else None
         for generation in recipe.distill.generations
@@ -91,7 +92,15 @@ def steps_of(recipe: Recipe) -> Steps:
         recipe.verify,
         recipe.seed,
         base,
-        teacher if "teacher" in recipe.evaluate.models else None,
+        {name: recipe.teachers[name].identity for name in recipe.evaluate.models if name in recipe.teachers},
         train.fingerprint if "student" in recipe.evaluate.models else None,
+        *judge,
     )
     return Steps(curate, distill, choose, train, evaluate)
+
+
+def _judge(recipe: Recipe) -> list[Any]:
+    """What the verdicts depend on where an LLM judges; nothing where none does."""
+    if recipe.judge is None:
+        return []
+    return [recipe.judge, recipe.template(recipe.judge.prompt), recipe.teachers[recipe.judge.engine].identity]

@@ -14,14 +14,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m jobs.teacher", description=__doc__)
     parser.add_argument("recipe", help="a recipe with teacher.standin")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the recipe")
+    parser.add_argument("--teacher", default="teacher", help="teacher, or a name of evaluate.teachers")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="the port to listen on; 0 takes a free one")
     arguments = parser.parse_intermixed_args()
     try:
         recipe = load(arguments.recipe, arguments.overrides)
-        if recipe.teacher is None or recipe.teacher.standin is None:
-            raise BadRecipe(f"{arguments.recipe} has no teacher.standin to serve")
-        with standin(recipe.teacher.standin, host=arguments.host, port=arguments.port) as url:
+        teacher = recipe.teachers.get(arguments.teacher)
+        if teacher is None or teacher.standin is None:
+            raise BadRecipe(f"{arguments.recipe} has no standin of {arguments.teacher!r} to serve")
+        with standin(teacher.standin, host=arguments.host, port=arguments.port) as url:
             print(url, flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pipeline.ledger import Entry
+from pipeline.llm_judge import agreement, compared
 from pipeline.record import Problem, Trace
 
 
@@ -51,6 +52,9 @@ class TraceCounts:
     cost_usd: float = 0.0
     cost_total_usd: float = 0.0
     torn_files: int = 0
+    judged: int = 0
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(verifier's verdict, LLM judge's verdict) where each came to one without the other."""
 
     def add(self, other: "TraceCounts") -> None:
         """Count another shard in."""
@@ -61,6 +65,8 @@ class TraceCounts:
         self.cost_usd += other.cost_usd
         self.cost_total_usd += other.cost_total_usd
         self.torn_files += other.torn_files
+        self.judged += other.judged
+        self.pairs.update(other.pairs)
 
     def as_json(self) -> dict[str, object]:
         """The keys of summary/distill.json, but for seconds."""
@@ -74,6 +80,7 @@ class TraceCounts:
             "cost_usd": self.cost_usd,
             "cost_total_usd": self.cost_total_usd,
             "torn_files": self.torn_files,
+            **({"judge": {"judged": self.judged, **agreement(self.pairs)}} if self.judged else {}),
         }
 
     def _counters(self) -> tuple[Counter[str], ...]:
@@ -104,7 +111,10 @@ def count_traces(
         entry = entries.get(trace.ledger_key)
         new = entry is not None and entry.invocation == invocation
         counts.calls["failed" if trace.drop else "bought" if new else "reused"] += 1
-        counts.cost_total_usd += trace.cost_usd
+        counts.cost_total_usd += trace.cost_usd + trace.judge_usd
+        counts.judged += trace.judged is not None
+        if (pair := compared(trace)) is not None:
+            counts.pairs[pair] += 1
         counts.tokens.update(prompt=trace.prompt_tokens, thought=trace.thought_tokens, reply=trace.reply_tokens)
         if trace.drop is not None:
             counts.dropped[trace.drop] += 1

@@ -128,13 +128,20 @@ def calls_for(
     if int(problem.id[-8:], 16) / 0xFFFFFFFF > generation.problems:
         return []
     messages = canonical(render(template, problem))
+    return draws_of(problem.id, generation, messages=messages, identity=identity, seeded=seeded, seed=seed)
+
+
+def draws_of(
+    problem_id: str, generation: Generation, *, messages: str, identity: str, seeded: bool, seed: int
+) -> list[Call]:
+    """The calls of a generation for one list of messages (JSON), one a draw."""
     sampling = generation.sampling.model_dump_json()
     calls = []
     for draw in range(generation.draws):
         # The seed is part of the key only where it decides the answer.
         call_seed = (seed * 1_000_000 + draw) % 2**31 if seeded else -1
         key = call_key(engine=identity, messages=messages, sampling=sampling, seed=call_seed, draw=draw)
-        calls.append(Call(key, problem.id, generation.name, identity, draw, call_seed, messages, sampling))
+        calls.append(Call(key, problem_id, generation.name, identity, draw, call_seed, messages, sampling))
     return calls
 
 

@@ -252,16 +252,22 @@ class Limits:
         """Calls open at an endpoint, over all callers."""
         return sum(those[endpoint] for those in self._open.values())
 
-    def _listen(self, asking: Asking, now: float) -> None:
-        self._open[asking.caller] = asking.open
-        self._heard[asking.caller] = now
+    def forget_silent(self, now: float) -> None:
+        """Wait no longer for callers that say nothing: one that died has nothing open, and its money stays counted.
+
+        Where several teachers' limits share their money, the others' silent callers would hold it up for ever.
+        """
         for caller, heard in list(self._heard.items()):
-            # A caller that died has nothing open; its money stays counted.
             if now - heard > _SILENT_S:
                 del self._heard[caller]
                 self._open.pop(caller, None)
                 if self.money is not None:
                     self.money.lose(caller)
+
+    def _listen(self, asking: Asking, now: float) -> None:
+        self._open[asking.caller] = asking.open
+        self._heard[asking.caller] = now
+        self.forget_silent(now)
         if self.money is not None:
             self.money.note(asking.caller, asking.settled_usd, asking.reserved_usd, closing=asking.closing)
         ended = Counter(outcome.endpoint for outcome in asking.outcomes)

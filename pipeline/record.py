@@ -46,6 +46,8 @@ class Trace:
     Token counts are the engine's own; `seconds` is the time of the call that was answered; `cost_usd` is
     that call's bill. `drop` is set when the engine gave no reply (its verdict is then None). `vote` numbers the classes
     of equal answers among a problem's draws of one generation, blind to the gold answer; None without an answer.
+    `judged` is what an LLM judge made of it, where one was asked; `judge_usd` is the judge's bill, which the first of
+    several traces with one question bears.
     """
 
     id: str
@@ -73,6 +75,8 @@ class Trace:
     why: str | None
     drop: str | None
     vote: int | None = None
+    judged: str | None = None
+    judge_usd: float = 0.0
 
 
 def problem_id(prompt: str) -> str:

@@ -36,6 +36,8 @@ class Fields(Settings):
     """The known answer."""
     solution: str | None = None
     """A worked solution, if there is one: what `reformat` rewrites."""
+    id: str | None = "id"
+    """The row's own name, where rows have one; no two rows of a benchmark may share it. None looks at none."""
 
 
 class _Source(Settings):
@@ -48,6 +50,8 @@ class _Source(Settings):
     """The licence of the problems; goes into every row and the data set's card."""
     limit: int | None = Field(default=None, gt=0)
     """Rows read from each file (or in all, for hf and reasoning_gym); none means all."""
+    rows: int | None = Field(default=None, gt=0)
+    """How many rows it must have: any other number stops the run. None, or a limit, checks nothing."""
 
 
 class _Mapped(_Source):
@@ -124,6 +128,7 @@ class Raw:
     prompt: str | None
     answer: str | None
     solution: str | None
+    id: str | None = None
 
 
 def slices(source: Source) -> list[Slice]:
@@ -235,12 +240,20 @@ def _checked(source: FileSource | HfSource, rows: Iterator[dict[str, Any]]) -> I
 
 def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
     fields = source.fields
-    answer = _text(row.get(fields.answer))
+    answer = _gold(source, row.get(fields.answer))
     if answer is not None and source.answer_regex is not None:
         found = re.findall(source.answer_regex, answer, re.MULTILINE)
         answer = found[-1].strip() or None if found else None
     solution = _text(row.get(fields.solution)) if fields.solution else None
-    return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution)
+    named = _text(row.get(fields.id)) if fields.id else None
+    return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution, id=named)
+
+
+def _gold(source: FileSource | HfSource, value: Any) -> str | None:
+    # The tests of a code problem come as lists and objects in many data sets, as their text in others.
+    if source.kind == "code" and isinstance(value, dict | list) and value:
+        return orjson.dumps(value, default=str).decode()
+    return _text(value)
 
 
 def _text(value: Any) -> str | None:

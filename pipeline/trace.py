@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pipeline.ledger import Call, Entry
+from pipeline.llm_judge import without_judge
 from pipeline.record import Problem, Trace
 from pipeline.truncated import Truncated, chain, joined
 from pipeline.verdict import Submission
@@ -20,8 +21,8 @@ def traces_of(
 
 
 def verified(traces: list[Trace], verifier: Verifier) -> list[Trace]:
-    """The traces with verdict, found and why; those without a reply stay as they are."""
-    judged = [trace for trace in traces if trace.drop is None]
+    """The traces with verdict, found and why; those without a reply stay as they are, those of kind judge wait."""
+    judged = [trace for trace in traces if trace.drop is None and trace.kind != "judge"]
     submissions = [
         Submission(kind=trace.kind, gold=trace.answer, reply=trace.reply, finish_reason=trace.finish_reason)
         for trace in judged
@@ -29,7 +30,9 @@ def verified(traces: list[Trace], verifier: Verifier) -> list[Trace]:
     verdicts = iter(verifier.verify(submissions))
     out = []
     for trace in traces:
-        if trace.drop is None:
+        if trace.drop is None and trace.kind == "judge":
+            trace = without_judge(trace)
+        elif trace.drop is None:
             verdict = next(verdicts)
             trace = replace(trace, verdict=verdict.verdict, found=verdict.found, why=verdict.why)
         out.append(trace)

@@ -1,4 +1,5 @@
-"""What is done about an answer that hit its cap on tokens: kept as it is, continued, or asked again with a higher cap.
+"""What is done about an answer that hit its cap on tokens: kept as it is, continued, made to end, or asked again with a
+higher cap.
 
 Each step is a call of its own with a key of its own, so the ledger holds all that was bought; the trace is made of the
 whole chain.
@@ -12,25 +13,25 @@ import orjson
 from pydantic import Field, model_validator
 
 from pipeline.ledger import Call, Entry, call_key, canonical
-from pipeline.prompts import join_open, split
+from pipeline.prompts import CLOSE, force, join_open, split
 from pipeline.settings import Settings
 
 
 class Truncated(Settings):
     """What is done about an answer that hit max_tokens."""
 
-    policy: Literal["keep", "continue", "raise"] = "keep"
-    """keep: it stays as truncated; continue: the endpoint goes on from where it was cut (teacher.continues says how);
-    raise: it is asked once more with a higher cap."""
+    policy: Literal["keep", "continue", "raise", "force"] = "keep"
+    """keep: it stays as truncated; continue: it goes on from where it was cut (a teacher's `continues` says how);
+    raise: it is asked once more with a higher cap; force: its thought is ended and its final answer asked for."""
     max_tokens: int | None = Field(default=None, gt=0)
-    """raise: the higher cap, tokens."""
+    """raise: the higher cap, tokens; force: the most tokens of the final answer."""
     rounds: int = Field(default=1, gt=0)
     """continue: the most continuations of one answer."""
 
     @model_validator(mode="after")
     def _raise_has_a_cap(self) -> "Truncated":
-        if (self.policy == "raise") != (self.max_tokens is not None):
-            raise ValueError("policy=raise needs max_tokens (the higher cap), and only raise takes it")
+        if (self.policy in ("raise", "force")) != (self.max_tokens is not None):
+            raise ValueError("policy=raise needs max_tokens (the higher cap), so does force (for its answer), no other")
         return self
 
 
@@ -54,7 +55,7 @@ def joined(held: list[Entry]) -> Entry:
         return first
     whole = last if last.outcome == "answered" else held[-2]
     if _continues(held[1]):
-        taken = split(_text(held), truncated=whole.finish_reason == "length")
+        taken = split(_text(held[: held.index(whole) + 1]), truncated=whole.finish_reason == "length")
         thought_tokens, reply_tokens = _tokens(held)
         whole = replace(
             whole,
@@ -83,17 +84,30 @@ def _following(call: Call, held: list[Entry], policy: Truncated) -> Call | None:
         sampling = canonical({**orjson.loads(call.sampling), "max_tokens": policy.max_tokens})
         return _keyed(call, messages=call.messages, sampling=sampling)
     if policy.policy == "continue" and len(held) <= policy.rounds:
-        messages = [*orjson.loads(call.messages), {"role": "assistant", "content": _text(held).rstrip()}]
+        messages = [*orjson.loads(call.messages), _said(_text(held).rstrip())]
         return _keyed(call, messages=canonical(messages), sampling=call.sampling)
+    if policy.policy == "force" and len(held) == 1:
+        messages = [*orjson.loads(call.messages), _said(force(thought=last.thought, reply=last.reply))]
+        sampling = canonical({**orjson.loads(call.sampling), "max_tokens": policy.max_tokens})
+        return _keyed(call, messages=canonical(messages), sampling=sampling)
     return None
 
 
+def _said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
 def _text(held: list[Entry]) -> str:
-    """The parts as one text; each was asked to go on from the parts before without the white space at their end."""
-    text = join_open(thought=held[0].thought, reply=held[0].reply)
-    for entry in held[1:]:
-        text = text.rstrip() + entry.reply
-    return text
+    """The parts as one text: the last was asked to go on from all that is before it."""
+    last = held[-1]
+    if len(held) == 1:
+        return join_open(thought=last.thought, reply=last.reply)
+    return _before(last) + last.reply
+
+
+def _before(entry: Entry) -> str:
+    """The text that a later part goes on from."""
+    return str(orjson.loads(entry.messages)[-1]["content"])
 
 
 def _keyed(call: Call, *, messages: str, sampling: str) -> Call:
@@ -107,8 +121,11 @@ def _continues(entry: Entry) -> bool:
 
 def _tokens(held: list[Entry]) -> tuple[int, int]:
     """Thought and reply tokens of all parts; how a continuation is split is not known, so it counts where it began."""
-    more = sum(entry.thought_tokens + entry.reply_tokens for entry in held[1:])
-    first = held[0]
-    if first.reply:
-        return first.thought_tokens, first.reply_tokens + more
-    return first.thought_tokens + more, first.reply_tokens
+    thinking, replying = held[0].thought_tokens, held[0].reply_tokens
+    for entry in held[1:]:
+        more = entry.thought_tokens + entry.reply_tokens
+        if held[0].reply or CLOSE in _before(entry):
+            replying += more
+        else:
+            thinking += more
+    return thinking, replying

@@ -1,11 +1,13 @@
 """The vLLM engine: how much it takes on, what it refuses, and that it outlives its processes."""
 
 import asyncio
+import json
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -178,6 +180,19 @@ def test_messages_that_make_no_prompt_are_told_apart_from_a_model_without_a_temp
         Chat("m", str(tmp_path / "nowhere"))
 
 
+def test_an_answer_to_go_on_with_follows_the_prompt_as_it_is(tmp_path: Path) -> None:
+    chat = Chat("m", str(tiny_model(tmp_path)))
+    asked = canonical([{"role": "user", "content": "two"}, {"role": "assistant", "content": "<think>\nso"}])
+    asks = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    for ending in ("", ": ", ": <think>\n"):
+        chat._tokenizer.chat_template = asks + "{% if add_generation_prompt %}" + ending + "{% endif %}"
+        chat._kept.cache_clear()
+        prompt = asyncio.run(chat.prompt(asked))
+        text = chat._tokenizer.decode(prompt.ids)
+        assert text == f"two{ending.removesuffix('<think>' + chr(10))}<think>\nso"
+        assert (prompt.goes_on, prompt.opens_thought) == (True, "<think>" in ending)
+
+
 def call(n: int, *, draw: int = 0, max_tokens: int = 300, text: str = "What is it? " * 20) -> Call:
     """Even numbers are drawn greedily, odd ones by seed."""
     sampling = f'{{"temperature":{n % 2},"top_p":1,"max_tokens":{max_tokens}}}'
@@ -246,6 +261,13 @@ def test_an_engine_killed_or_stopped_is_replaced_and_every_call_gets_the_same_an
         assert figures.prompt - asked == 4 * length
         assert figures.cached - had == 3 * ((length - 1) // 32 * 32)
         assert sorted(answer.cached_tokens for answer in answers) == [0, *[(length - 1) // 32 * 32] * 3]
+        begun = call(0, text="hm", max_tokens=8)
+        whole = await engine.answer(begun)
+        prefix = {"role": "assistant", "content": "<think>\nabc"}
+        rest = await engine.answer(replace(begun, messages=canonical([*json.loads(begun.messages), prefix])))
+        # A byte is a token here; the rest of an answer is not taken apart before it is joined.
+        assert rest.prompt_tokens == whole.prompt_tokens + len("<think>\nabc")
+        assert (rest.outcome, rest.thought, rest.thought_tokens, rest.reply_tokens) == ("answered", "", 0, 8)
         refused = await engine.answer(call(1, text="long " * 300))
         assert (refused.outcome, refused.why) == ("refused", "prompt of 1521 tokens, max_model_len=768")
         (cut,) = await all_answers(engine, [call(0, max_tokens=5000, text="x" * 700)])

@@ -164,3 +164,25 @@ def test_a_bill_that_never_reached_the_ledger_stays_charged_after_a_restart() ->
     # The answer was billed and could not be written: the ledger holds nothing of it.
     money.close_idle({})
     assert Money(1.0, bought={}, left_open=money.open_charges()).charged_usd == pytest.approx(0.4)
+
+
+def test_two_teachers_spend_under_one_ceiling_and_neither_waits_for_the_others_dead_callers() -> None:
+    money = Money(1.0, bought={}, left_open={})
+    one, other = (Limits([Gate(LimitSettings(), most=9, weight=1.0, now=0.0, full=True)], money) for _ in range(2))
+
+    def ask(limits: Limits, caller: str, now: float, *, wants: int = 2, **said: float) -> tuple[int, str]:
+        granted = limits.exchange(Asking(caller, (0,), wants=(Want(1, 0.4),) * wants, **said), now)
+        return len(granted.endpoints), granted.stop
+
+    assert ask(one, "a", 0.0) == (2, "")
+    assert money.charged_usd == pytest.approx(0.8)
+    # The rest is too little for another call, but what is open at the first teacher may cost less than it can.
+    assert ask(other, "b", 1.0) == (0, "")
+    ask(one, "a", 2.0, wants=0, settled_usd=0.1, reserved_usd=0.4)
+    assert ask(other, "b", 3.0) == (1, "")
+    # The first teacher's caller died: only forgetting it there lets the second teacher see the ceiling.
+    assert ask(other, "b", 30.0, settled_usd=0.4) == (0, "")
+    one.forget_silent(30.0)
+    granted, stop = ask(other, "b", 31.0, settled_usd=0.4)
+    assert granted == 0
+    assert "budget_usd=1 is reached: $0.9000 is spent" in stop

@@ -4,7 +4,7 @@ import pytest
 from rows import problem
 
 from pipeline.errors import BadRecipe
-from pipeline.prompts import PROMPTS, Split, check_template, join, render, split
+from pipeline.prompts import PROMPTS, Split, check_template, join, render, resume, split
 
 
 def test_split_takes_the_thought_out() -> None:
@@ -81,3 +81,11 @@ def test_a_template_that_never_shows_the_problem_is_refused() -> None:
 def test_a_template_with_an_attribute_lookup_is_refused_in_one_line() -> None:
     with pytest.raises(BadRecipe, match=r"prompts\.mine"):
         check_template("mine", "{prompt.nothing}")
+
+
+def test_an_answer_is_resumed_where_it_was_whether_or_not_the_template_opens_the_thought() -> None:
+    for so_far in ("<think>\nOne and", "<think>\na\n</think>\n\nFinal answer:", "It is"):
+        assert resume("ask: ", so_far) == "ask: " + so_far
+    assert resume("ask: <think>\n", "<think>\nOne and") == "ask: <think>\nOne and"
+    # It closed the thought at once.
+    assert resume("ask: <think>\n", "It is") == "ask: <think>\n\n</think>\n\nIt is"

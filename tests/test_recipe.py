@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.job import resolved
 from jobs.recipe import load
 from pipeline.errors import BadRecipe
 
@@ -233,3 +234,67 @@ def test_a_dry_run_prints_its_plan_and_leaves_nothing(small: str, tmp_path: Path
 def curate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "jobs.curate", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_a_ready_benchmark_is_written_out_or_told_what_there_is(small: str, tmp_path: Path) -> None:
+    recipe = load(small, ["evaluate.benchmarks={aime: {ready: aime24, path: data/aime.jsonl}}"])
+    assert recipe.evaluate.benchmarks["aime"].path == "data/aime.jsonl"
+    assert load(written(tmp_path, yaml.safe_dump(json.loads(recipe.model_dump_json())))) == recipe
+    key = "evaluate.benchmarks"
+    assert "no ready benchmark 'aime26'; there are aime24, aime25" in wrong(small, f"{key}={{a: {{ready: aime26}}}}")
+    assert "add path, the file" in wrong(small, f"{key}={{a: {{ready: math2024}}}}")
+    assert "must end in .jsonl or .parquet" in wrong(small, f"{key}={{a: {{ready: aime24, path: x.csv}}}}")
+    assert f"did you mean {key}.a.limit?" in wrong(small, f"{key}={{a: {{ready: aime24, limt: 3}}}}")
+    assert f"{key}.a.kind='essay': input should be 'math'" in wrong(
+        small, f"{key}={{a: {{ready: aime24, kind: essay}}}}"
+    )
+
+
+def test_further_teachers_have_names_and_prices_of_their_own(small: str) -> None:
+    cheap = "evaluate.teachers.cheap={model: c, base_url: https://c.example/v1}"
+    recipe = load(small, [cheap, "evaluate.models=[base, cheap, teacher]"])
+    assert list(recipe.teachers) == ["teacher", "cheap"]
+    assert recipe.teachers["cheap"].identity == "c @ c.example"
+    said = wrong(small, cheap, "evaluate.models=[base, dear]")
+    assert said.endswith("evaluate.models: nobody is called 'dear'; there are base, student, teacher, cheap")
+    assert "names must differ" in wrong(small, "evaluate.models=[base, base]")
+    assert "did you mean evaluate.teachers.cheap.model?" in wrong(small, cheap, "evaluate.teachers.cheap.modle=x")
+    for name in ("base", "a@5", "../x"):
+        teacher = f"{{'{name}': {{model: c, base_url: https://c.example/v1}}}}"
+        assert f"{name!r} can't be a name" in wrong(small, f"evaluate.teachers={teacher}")
+    priced = ["budget_usd=1", "teacher.prompt_usd_per_mtok=1", "teacher.completion_usd_per_mtok=1"]
+    assert "set evaluate.teachers.cheap.prompt_usd_per_mtok" in wrong(small, cheap, *priced)
+    assert "set teacher.prompt_usd_per_mtok" in wrong(small, cheap, priced[0])
+
+
+def test_no_teacher_s_key_is_in_the_resolved_recipe(small: str) -> None:
+    keyed = "{model: m, standin: {answers: worked, key: secret-key}}"
+    text = resolved(load(small, [f"evaluate.teachers.x={keyed}", "teacher.standin.key=secret-key"])).decode()
+    assert "secret-key" not in text
+    assert "evaluate:" in text
+
+
+def test_an_llm_judge_is_someone_who_can_be_asked(small: str) -> None:
+    judge = "judge={engine: teacher}"
+    recipe = load(small, [judge, "sources.0.kind=judge"])
+    assert recipe.judge is not None
+    assert recipe.judge.asks == "judge_kind"
+    assert "source sums is of kind judge: add a judge section" in wrong(small, "sources.0.kind=judge")
+    aime = "evaluate.benchmarks={a: {ready: aime24, kind: judge}}"
+    assert "source aime24 is of kind judge" in wrong(small, aime)
+    assert "no teacher is called 'me'; there are teacher" in wrong(small, "judge={engine: me}")
+    assert "judge.draws=2: must be odd" in wrong(small, "judge={draws: 2}")
+    assert "no judge's prompt 'solve'; there are judge" in wrong(small, "judge={prompt: solve}")
+    assert "no prompt 'judge'; there are solve" in wrong(small, "distill.generations.0.prompt=judge")
+    assert "judge.asks='some': input should be 'judge_kind'" in wrong(small, "judge={asks: some}")
+
+
+def test_thought_budgets_lie_below_the_whole_and_a_teacher_must_be_able_to_go_on(small: str) -> None:
+    assert load(small, ["evaluate.thought_budgets=[256, 1024]"]).evaluate.thought_budgets == (256, 1024)
+    said = wrong(small, "evaluate.thought_budgets=[40000]")
+    assert "40000 must be above 0 and below sampling.max_tokens=32768" in said
+    assert "must all differ" in wrong(small, "evaluate.thought_budgets=[9, 9]")
+    force = "distill.generations.0.truncated={policy: force, max_tokens: 99}"
+    assert "force needs teacher.continues" in wrong(small, force)
+    assert load(small, [force, "teacher.continues=prefix"]).distill.generations[0].truncated.max_tokens == 99
+    assert load(small, [force, "distill.generations.0.engine=student"])

@@ -60,7 +60,8 @@ def test_further_columns_are_left_out() -> None:
 
 
 def test_only_columns_that_may_be_missing_are_nullable() -> None:
-    assert [field.name for field in schema_of(Trace) if field.nullable] == ["verdict", "found", "why", "drop", "vote"]
+    nullable = [field.name for field in schema_of(Trace) if field.nullable]
+    assert nullable == ["verdict", "found", "why", "drop", "vote", "judged"]
     assert [field.name for field in schema_of(Problem) if field.nullable] == ["drop", "drop_why"]
 
 

@@ -48,6 +48,13 @@ def test_answers_may_be_numbers(tmp_path: Path) -> None:
     assert [raw.answer for raw in rows(file(path))] == ["70", "70", "0.5", "0", "-3", "7", None, None, None, None]
 
 
+def test_the_tests_of_a_code_problem_may_be_objects(tmp_path: Path) -> None:
+    tests = [[{"input": "1\n", "output": "2"}], {"asserts": ["f(1) == 2"]}, "[1]", [], {}]
+    path = jsonl(tmp_path / "a.jsonl", *({"problem": "p", "answer": answer} for answer in tests))
+    found = [raw.answer for raw in rows(file(path, kind="code"))]
+    assert [answer and json.loads(answer) for answer in found] == [*tests[:2], [1], None, None]
+
+
 def test_the_answer_is_taken_out_of_its_field(tmp_path: Path) -> None:
     answers = ["It is 4.\n#### 42", "#### 1\n#### 1,042", "no mark", "#### "]
     path = jsonl(tmp_path / "a.jsonl", *({"problem": "p", "answer": answer} for answer in answers))

@@ -165,3 +165,35 @@ def test_only_raise_takes_a_cap_and_needs_one() -> None:
         with pytest.raises(ValidationError, match="needs max_tokens"):
             Truncated(**wrong)
     assert json.loads(RAISE.model_dump_json())["policy"] == "raise"
+
+
+def test_a_forced_answer_closes_the_thought_and_is_asked_for_its_end(tmp_path: Path) -> None:
+    force = Truncated(policy="force", max_tokens=25)
+    answer, held, api = bought(tmp_path / "thought", force, cut("<think>\nhalf of"), whole(" \\boxed{2}"))
+    last = {"role": "assistant", "content": "<think>\nhalf of\n</think>\n\nFinal answer:"}
+    assert api.seen[1]["messages"] == [*api.seen[0]["messages"], last]
+    assert [request["max_tokens"] for request in api.seen] == [100, 25]
+    assert (answer.thought, answer.reply, answer.finish_reason) == ("half of", "Final answer: \\boxed{2}", "stop")
+    assert (answer.thought_tokens, answer.reply_tokens) == (held[0].thought_tokens, held[0].reply_tokens + 30)
+    assert (answer.key, answer.prompt_tokens) == (held[0].key, 10)
+    assert answer.cost_usd == pytest.approx(1.3)
+    # Its answer is cut too: it is not forced again.
+    answer, held, api = bought(tmp_path / "again", force, cut("<think>\nhalf of"), cut(" \\boxed{2"))
+    assert (len(api.seen), answer.finish_reason, answer.reply) == (2, "length", "Final answer: \\boxed{2")
+
+
+def test_an_answer_within_its_budget_is_kept_and_one_cut_in_its_reply_just_goes_on(tmp_path: Path) -> None:
+    force = Truncated(policy="force", max_tokens=25)
+    answer, held, api = bought(tmp_path / "whole", force, whole("<think>\na\n</think>\n\n2"))
+    assert (len(api.seen), len(held), answer.reply) == (1, 1, "2")
+    answer, _, api = bought(tmp_path / "reply", force, cut("<think>\na\n</think>\n\nIt is"), whole(" 2."))
+    assert api.seen[1]["messages"][-1]["content"] == "<think>\na\n</think>\n\nIt is"
+    assert (answer.thought, answer.reply) == ("a", "It is 2.")
+    # A model that knows no tags thinks in its reply.
+    answer, _, api = bought(tmp_path / "plain", force, cut("So one and"), whole(" 2."))
+    assert api.seen[1]["messages"][-1]["content"] == "So one and\n\nFinal answer:"
+    assert (answer.thought, answer.reply) == ("", "So one and\n\nFinal answer: 2.")
+    refused = error(400, "content policy")
+    answer, held, _ = bought(tmp_path / "refused", force, cut("<think>\nhalf of"), refused)
+    assert [entry.outcome for entry in held] == ["answered", "refused"]
+    assert (answer.outcome, answer.thought, answer.reply, answer.finish_reason) == ("answered", "half of", "", "length")

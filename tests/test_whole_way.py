@@ -24,7 +24,13 @@ def made(folder: Path) -> Path:
         folder,
         recorded(folder / "problems.jsonl", problems=40),
         distill={"generations": generations},
-        evaluate={"benchmarks": {"sums": benchmark}, "draws": 2, "sampling": sampling},
+        evaluate={
+            "benchmarks": {"sums": benchmark},
+            "draws": 2,
+            "sampling": sampling,
+            "thought_budgets": [5],
+            "answer_tokens": 3,
+        },
     )
 
 
@@ -43,6 +49,10 @@ def test_the_whole_way_keeps_the_contract_and_a_second_run_does_nothing(tmp_path
         score = scored["models"][model]["sums"]
         assert (score["problems"], score["samples"]) == (12, 24)
         assert score["ci95"][0] <= score["pass@1"] <= score["ci95"][1]
+        # The tiny model seldom ends by itself: its answers are cut after five tokens and go on for three.
+        forced = scored["models"][f"{model}@5"]["sums"]
+        assert forced["samples"] == 24
+        assert 5 < forced["mean_tokens"] <= 5 + 3
     assert scored["held_out_in_dataset"] == 0
     folder = tmp_path / "runs" / "made"
     rows = datasets.load_dataset("parquet", data_files=f"{folder}/dataset/*.parquet", cache_dir=str(tmp_path))["train"]

@@ -90,7 +90,7 @@ def _limited() -> Result:
         limits = LimitSettings(requests_per_minute=_PER_MINUTE)
         settings = TeacherSettings(model="stand-in", base_url=base_url, limits=limits, actors=2)
         teacher = TeacherAt(settings, settings.at(), None)
-        keeper = keeper_of(teacher, Store(folder), name="bench-limits")
+        keeper = keeper_of([teacher], Store(folder), name="bench-limits")
         calls = calls_of(_LIMITED_CALLS)
         halves = [Caller.remote(teacher, keeper, half) for half in (calls[::2], calls[1::2])]  # type: ignore[attr-defined]
         made: list[Bought] = ray.get([caller.buy.remote() for caller in halves])
@@ -112,6 +112,6 @@ class Caller:
     async def buy(self) -> Bought:
         """What its calls came to."""
         at = self._teacher
-        leases = Leases(RayOffice(self._keeper), len(at.endpoints))
+        leases = Leases(RayOffice(self._keeper, at.name), len(at.endpoints))
         async with Teacher(at.settings, places_of(at.endpoints, at.settings, [None]), leases) as teacher:
             return await bought(teacher, self._calls)

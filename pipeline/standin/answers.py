@@ -4,8 +4,9 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from pipeline.prompts import CLOSE, OPEN
+from pipeline.prompts import CLOSE, FORCED, OPEN
 from pipeline.standin.asked import CHARS_PER_TOKEN, Asked, BadRequest, tokens
+from pipeline.standin.judging import judge
 from pipeline.standin.replay import Recorded
 from pipeline.standin.settings import StandinSettings
 from pipeline.standin.worked import work
@@ -50,7 +51,9 @@ class Answers:
         """The answer. Raises BadRequest for a problem that it doesn't know, or a beginning that isn't its own."""
         rng = random.Random(f"{asked.seed}:{asked.message}")
         said = self._full(asked, rng)
-        if asked.beginning is not None:
+        if asked.beginning is not None and asked.beginning.endswith(FORCED):
+            said = Said("", said.content.rpartition(CLOSE)[2].strip())
+        elif asked.beginning is not None:
             said = go_on(said, asked.beginning)
         elif rng.random() < self._settings.share_truncated:
             said = _halved(said)
@@ -64,7 +67,9 @@ class Answers:
             if content is not None:
                 return Said("", content)
         else:
-            worked = work(asked.message, rng, rng.random() < self._settings.wrong)
+            wrong = rng.random() < self._settings.wrong
+            # A judge's question holds the problem that it is about: it comes first.
+            worked = judge(asked.message, wrong=wrong) or work(asked.message, rng, wrong)
             if worked is not None:
                 return Said(worked.thought, worked.reply, lead=f"{OPEN}\n", seam=f"\n{CLOSE}\n\n")
         raise BadRequest("the stand-in teacher knows no answer to this problem")

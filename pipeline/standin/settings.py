@@ -35,7 +35,8 @@ class StandinSettings(Settings):
     )
 
     answers: Literal["worked", "replay"] = "worked"
-    """worked: thoughts it writes for the demo's kinds of problems; replay: recorded answers of a file."""
+    """worked: thoughts it writes for the demo's kinds of problems, and judgements under the judge prompt; replay:
+    recorded answers of a file."""
     wrong: float = Field(default=0.1, ge=0, le=1)
     """worked: the share of draws that end on a wrong answer."""
     path: str | None = None
