@@ -20,7 +20,7 @@ BENCHMARKS = "benchmarks"
 # A benchmark is small: few shards keep an engine busy and the number of files low.
 BENCHMARK_SHARDS = 8
 # What makes a training problem unusable must not silently shrink a benchmark; a generator may repeat itself.
-_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "duplicate"))
+_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "bad_gold", "duplicate"))
 
 
 def plan(recipe: Recipe) -> Plan:

@@ -204,7 +204,9 @@ def _plain(line: str, *, kind: str, gold: str, alone: bool) -> str | None:
         if len(set(quoted)) > 1 and not _ENDS_QUOTED.search(line):
             return None
         return str(quoted[-1]) if quoted else bare if " " not in bare else None
-    if exact_number(bare) is not None or (alone and not _SENTENCE.search(_WORDS_IN_TEXT.sub("", bare))):
+    calculated = "=" in bare and exact_number(gold) is not None
+    formula = alone and not calculated and not _SENTENCE.search(_WORDS_IN_TEXT.sub("", bare))
+    if formula or exact_number(bare) is not None:
         return bare
     segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(line)]
     if segments and not _DOUBT.search(_SEGMENT.sub("", line)):

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
+from pipeline.golds import bad_gold
 from pipeline.record import Problem, problem_id
 from pipeline.settings import Settings
 from pipeline.sources import Raw, Slice, Source, read
 from pipeline.written import exact_number, normal
 
-Rule = Literal["no_prompt", "no_answer", "image", "duplicate", "conflicting_answer", "in_benchmark"]
+Rule = Literal["no_prompt", "no_answer", "bad_gold", "image", "duplicate", "conflicting_answer", "in_benchmark"]
 
 _IMAGE = re.compile(
     r"""(?ix)
@@ -26,8 +27,16 @@ _IMAGE = re.compile(
 class CurateSettings(Settings):
     """Which problems are kept."""
 
-    rules: tuple[Rule, ...] = ("no_prompt", "no_answer", "image", "duplicate", "conflicting_answer", "in_benchmark")
-    """The rules that drop a problem. no_prompt, no_answer and duplicate always hold."""
+    rules: tuple[Rule, ...] = (
+        "no_prompt",
+        "no_answer",
+        "bad_gold",
+        "image",
+        "duplicate",
+        "conflicting_answer",
+        "in_benchmark",
+    )
+    """The rules that drop a problem. no_prompt, no_answer, bad_gold and duplicate always hold."""
 
 
 def problems_of(source: Source, part: Slice, *, settings: CurateSettings) -> Iterator[Problem]:
@@ -68,6 +77,9 @@ def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:
         drop = "no_prompt"
     elif raw.answer is None:
         drop = "no_answer"
+    bad = bad_gold(source.kind, raw.answer) if raw.answer is not None else None
+    if drop is None and bad is not None:
+        drop = "bad_gold"
     image = _IMAGE.search(raw.prompt or "") if "image" in settings.rules else None
     return Problem(
         id=problem_id(raw.prompt or ""),
@@ -78,7 +90,7 @@ def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:
         solution=raw.solution or "",
         licence=source.licence,
         drop=drop or ("image" if image else None),
-        drop_why=image.group(0).strip() if image and not drop else None,
+        drop_why=bad if drop == "bad_gold" else image.group(0).strip() if image and not drop else None,
     )
 
 

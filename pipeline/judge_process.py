@@ -2,8 +2,8 @@
 
     python -m pipeline.judge_process MEMORY_MB CPU_S
 
-Reads JSON lines {"ask": same|votes, ...} and writes JSON lines {"verdict", "why"}. Limits are the kernel's: a timer on
-CPU time and a longer one on the clock end the judge whatever it is busy with, an address space limit its memory. The
+Reads JSON lines {"ask": same|votes|gym, ...} and writes JSON lines {"verdict", "why"}. Limits are the kernel's: a timer
+on CPU time and a longer one on the clock end the judge whatever it is busy with, an address space limit its memory. The
 row that it died on gets its answer from here, so nobody waits for it, and it is not tried again.
 """
 
@@ -68,10 +68,14 @@ def _serve(memory_mb: int, cpu_s: float) -> None:
         line = _read_line()
         if not line:
             return
+        asked = orjson.loads(line)
+        if asked["ask"] == "gym":
+            # Slow to load and seldom needed; not a part of the row's time either.
+            import reasoning_gym  # noqa: F401
         signal.setitimer(signal.ITIMER_PROF, cpu_s)
         signal.setitimer(signal.ITIMER_REAL, cpu_s * WALL_FACTOR)
         try:
-            answer = _answer(orjson.loads(line))
+            answer = _answer(asked)
         except MemoryError:
             answer = {"verdict": "undecided", "why": "out of memory"}
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -82,10 +86,14 @@ def _serve(memory_mb: int, cpu_s: float) -> None:
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    from pipeline.gym import score_gym
     from pipeline.maths.symbolic import judge, votes
 
     if asked["ask"] == "votes":
         return {"votes": votes(asked["answers"])}
+    if asked["ask"] == "gym":
+        scored = score_gym(asked["gold"], asked["found"])
+        return {"verdict": scored.verdict, "why": scored.why}
     verdict, why = judge(asked["gold"], asked["found"])
     return {"verdict": verdict, "why": why}
 

@@ -21,6 +21,8 @@ Kind = Literal["math", "text", "choice", "code", "gym", "judge"]
 """How an answer is compared: by value, as normalised text, as one letter, by running its tests, by reasoning-gym's own
 scorer, or by asking a model."""
 
+KINDS = frozenset(get_args(Kind))
+
 _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 

@@ -36,7 +36,21 @@ def verified(traces: list[Trace], verifier: Verifier) -> list[Trace]:
             verdict = next(verdicts)
             trace = replace(trace, verdict=verdict.verdict, found=verdict.found, why=verdict.why)
         out.append(trace)
-    return out
+    return _voted(out, verifier)
+
+
+def _voted(traces: list[Trace], verifier: Verifier) -> list[Trace]:
+    """The traces with the classes of equal answers among the draws that one generation made for one problem."""
+    draws: dict[tuple[str, str], list[int]] = {}
+    for place, trace in enumerate(traces):
+        draws.setdefault((trace.id, trace.generation), []).append(place)
+    votes: dict[int, int | None] = {}
+    for places in draws.values():
+        kind, found = traces[places[0]].kind, [traces[place].found for place in places]
+        # Two programs are never the same answer in this sense, and what a model judges has no answer taken out.
+        if kind not in ("code", "judge"):
+            votes.update(zip(places, verifier.votes(kind, found), strict=True))
+    return [replace(trace, vote=votes.get(place)) for place, trace in enumerate(traces)]
 
 
 def _trace(problem: Problem, call: Call, entry: Entry) -> Trace:

@@ -12,13 +12,17 @@ from typing import ClassVar, TypeVar
 
 from pipeline.answers import final_answers
 from pipeline.judges import Judge
+from pipeline.programs.code_tests import judge_code
+from pipeline.programs.sandbox import SandboxSettings
+from pipeline.record import KINDS
 from pipeline.settings import Settings
 from pipeline.verdict import Submission, Verdict
-from pipeline.written import choice, exact_number, normal, same_text
+from pipeline.written import choice, exact_number, folded, normal, same_text
 
 _BOXED = re.compile(r"\$*\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}\$*")
 # A letter in words or brackets is a choice, also among problems of kind math: \text{(C)}.
 _LETTER = re.compile(r"\\text(?:bf)?\s*\{\s*\(?[A-J]\)?\s*\}|\([A-J]\)")
+_UNJUDGED = {"judge": "only a model can judge it"}
 _Given = TypeVar("_Given")
 
 
@@ -33,6 +37,8 @@ class VerifySettings(Settings):
     """Address space of one judge, MiB."""
     judges: int = 1
     """Judge processes in each verifying actor."""
+    sandbox: SandboxSettings = SandboxSettings()
+    """What a program in a reply may use while its tests run."""
 
 
 class Verifier:
@@ -59,7 +65,7 @@ class Verifier:
         def judged(place: int) -> Verdict:
             found = decided[place]
             assert not isinstance(found, Verdict)
-            return self._compared(_bare(submissions[place].gold), found)
+            return self._judged(submissions[place], found)
 
         verdicts = dict(zip(open_ones, self._threads.map(judged, open_ones), strict=True))
         return [v if isinstance(v, Verdict) else verdicts[place] for place, v in enumerate(decided)]
@@ -72,8 +78,8 @@ class Verifier:
         firsts = [texts[exact.index(key)] for key in distinct]
         classes = list(range(len(distinct)))
         if kind == "math" and len(firsts) > 1:
-            answer = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": [_sendable(t) for t in firsts]}))
-            classes = answer.get("votes", classes)
+            sent = [_sendable(text) for text in firsts]
+            classes = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": sent})).get("votes", classes)
         of = dict(zip(distinct, classes, strict=True))
         numbers = iter(exact)
         return [None if text is None else of[next(numbers)] for text in found]
@@ -84,13 +90,23 @@ class Verifier:
         for _ in range(self._settings.judges):
             self._idle.get().kill()
 
+    def _judged(self, submission: Submission, found: list[str]) -> Verdict:
+        if submission.kind == "code":
+            return judge_code(submission, self._settings.sandbox)
+        if submission.kind == "gym":
+            question = {"ask": "gym", "gold": _sendable(submission.gold), "found": _sendable(found[-1])}
+            told = self._asked(lambda judge: judge.ask(question))
+            return Verdict(str(told["verdict"]), found[-1], str(told["why"]))
+        return self._compared(_bare(submission.gold), found)
+
     def _compared(self, gold: str, found: list[str]) -> Verdict:
         """The verdict on each answer that a reply ends on, as one."""
         verdicts = []
         for answer in found:
             verdict = quick(answer, gold)
             if verdict is None:
-                told = self._asked(lambda judge, a=answer: judge.ask(_question(gold, a)))  # type: ignore[misc]
+                question = {"ask": "same", "gold": _sendable(gold), "found": _sendable(answer)}
+                told = self._asked(lambda judge, q=question: judge.ask(q))  # type: ignore[misc]
                 verdict = Verdict(str(told["verdict"]), answer, str(told["why"]))
             verdicts.append(verdict)
         if len(verdicts) == 1:
@@ -109,11 +125,15 @@ class Verifier:
 
 
 def decide(submission: Submission) -> Verdict | list[str]:
-    """The verdict, or the found answers when telling needs a judge."""
+    """The verdict, or the found answers when telling needs a judge (none yet, for a program)."""
     if submission.finish_reason == "length":
         return Verdict("wrong", None, "truncated")
     if not submission.gold.strip():
         return Verdict("undecided", None, "no gold answer")
+    if submission.kind == "code":
+        return []
+    if submission.kind == "judge" or submission.kind not in KINDS:
+        return Verdict("undecided", None, _UNJUDGED.get(submission.kind, f"unknown kind {submission.kind!r:.40}"))
     gold = _bare(submission.gold)
     found = final_answers(submission.reply, kind=submission.kind, gold=gold)
     if not found:
@@ -165,12 +185,10 @@ def _choice(found: list[str], gold: str) -> Verdict:
 def _same_key(kind: str, text: str) -> str:
     if kind == "choice":
         return choice(text) or normal(text).casefold()
-    number = exact_number(text) if kind == "math" else None
+    if kind != "math":
+        return folded(text)
+    number = exact_number(text)
     return normal(text) if number is None else str(number)
-
-
-def _question(gold: str, found: str) -> dict[str, str]:
-    return {"ask": "same", "gold": _sendable(gold), "found": _sendable(found)}
 
 
 def _sendable(text: str) -> str:

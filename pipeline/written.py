@@ -62,13 +62,14 @@ def choice(text: str) -> str | None:
 
 def same_text(a: str, b: str) -> bool:
     """Whether two texts are the same but for case, spacing and quotes around them."""
-    return _folded(a) == _folded(b)
+    return folded(a) == folded(b)
 
 
 def _scaled(mantissa: str, exponent: str | None) -> Fraction:
     return Fraction(mantissa.replace(",", "")) * Fraction(10) ** int(exponent or 0)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """The text as it is compared: without case, spacing and quotes around it."""
     text = unicodedata.normalize("NFC", normal(text)).replace("’", "'").replace("‘", "'")
     return text.strip("\"'`“” ").casefold()

@@ -3,17 +3,26 @@
 import time
 from fractions import Fraction
 
-from pipeline.answers import exact_number, final_answer, normal, same_text
+from pipeline.answers import final_answers
 from pipeline.prompts import split
+from pipeline.written import exact_number, normal, same_text
 
 
 def found(reply: str, *, kind: str = "math", gold: str = "5") -> str | None:
-    return final_answer(reply, kind=kind, gold=gold)
+    """The one answer of a reply, None without any."""
+    answers = final_answers(reply, kind=kind, gold=gold)
+    assert len(answers) < 2, answers
+    return answers[0] if answers else None
 
 
 def test_the_last_box_counts() -> None:
     assert found("First \\boxed{4}. No: \\boxed{5}") == "5"
-    assert found("The answer is 4. So \\boxed{5}, as the answer is 6.") == "5"
+    assert found("The answer is 4. So \\boxed{5}.") == "5"
+
+
+def test_another_answer_behind_the_box_is_a_second_one() -> None:
+    assert final_answers("So \\boxed{5}, as the answer is 6.", kind="math", gold="5") == ["5", "6"]
+    assert final_answers("So \\boxed{5}. The answer is 5.", kind="math", gold="5") == ["5"]
 
 
 def test_a_box_keeps_its_inner_braces() -> None:
