@@ -4,7 +4,7 @@ teacher  calls/s of the teacher's client against the openai package's, streaming
 http     slow calls against what their latencies allow and ray.data.llm, quick ones against a bare aiohttp loop
 stream   events/s of long streamed replies against the openai package's, and memory while they come
 errors   slow calls through 429s and 500s against what the latency allows, and two callers under one rate limit
-verify   verdicts/s on short math replies against math-verify called directly
+verify   verdicts/s on one core against math-verify called directly: recorded replies, and answers behind long thoughts
 engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
 pack     padding left by best-fit packing against first-come packing of the same lengths
 scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named

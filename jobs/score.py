@@ -34,7 +34,7 @@ from pipeline.foreign.reply_files import STDOUT, check_paths, format_of
 from pipeline.foreign.score_file import check_fields, score_file
 from pipeline.foreign.scorer import ScoreSettings
 from pipeline.scores.judgements import Judgements
-from pipeline.verify import VerifySettings
+from pipeline.verify import Verifier, VerifySettings
 
 _FIELDS = ("prompt", "reply", "answer", "kind", "finish", "id", "tokens")
 _EVERY_S = 0.5
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}-field", metavar="NAME", help=f"{field.description} (default: {field.default})")
     parser.add_argument("--kind", choices=KINDS, default="math", help="of rows that name none (default: math)")
     parser.add_argument("--answer-regex", metavar="RE", help=ReplyFields.model_fields["answer_regex"].description)
+    parser.add_argument(
+        "--k", type=_ks, metavar="K,K", help="print pass@k and maj@k for these too, where a problem has several draws"
+    )
     parser.add_argument("--overwrite-columns", action="store_true", help="replace verdict, found, why of FILE's rows")
     parser.add_argument("--json", metavar="FILE", help="write the metrics there too")
     parser.add_argument("--workers", type=int, help="processes that judge (default: the CPUs this process may use)")
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=about.default, help=words)
     parser.add_argument("--address", help="judge on this Ray cluster instead (auto: the one that runs here)")
     return parser
+
+
+def _ks(text: str) -> list[int]:
+    values = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    if not values or min(values) < 1 or len(values) < len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers with commas between them, such as 1,4,8")
+    return values
 
 
 def _settings(asked: argparse.Namespace) -> ScoreSettings:
@@ -106,7 +116,9 @@ def _score(asked: argparse.Namespace, settings: ScoreSettings) -> dict[str, Any]
     with _workers(asked, settings) as workers, _progress(asked.file) as show:
         judgements = score_file(asked.file, asked.out, settings.fields, workers, show)
         seconds = time.monotonic() - started
-        return judgements.metrics() | {
+        with Verifier(settings.verify.model_copy(update={"judges": cores()})) as verifier:
+            judgements.vote(verifier)
+        return judgements.metrics(asked.k or (), name=asked.file) | {
             "seconds": round(seconds, 2),
             "rows_per_s": round(judgements.rows / seconds, 1),
             "workers": workers.count,

@@ -41,7 +41,7 @@ _NO_UNIT = re.compile(
 )
 # A last line with any of these says more than one number.
 _UNSURE = re.compile(
-    r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
+    r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|[A-Za-z)]\s*-\s*\d|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
     r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
 )
 _TAKEN_BACK = re.compile(

@@ -44,13 +44,11 @@ def _voted(traces: list[Trace], verifier: Verifier) -> list[Trace]:
     draws: dict[tuple[str, str], list[int]] = {}
     for place, trace in enumerate(traces):
         draws.setdefault((trace.id, trace.generation), []).append(place)
+    asked = [(traces[places[0]].kind, [traces[place].found for place in places]) for places in draws.values()]
     votes: dict[int, int | None] = {}
-    for places in draws.values():
-        kind, found = traces[places[0]].kind, [traces[place].found for place in places]
-        # Two programs are never the same answer in this sense, and what a model judges has no answer taken out.
-        if kind not in ("code", "judge"):
-            votes.update(zip(places, verifier.votes(kind, found), strict=True))
-    return [replace(trace, vote=votes.get(place)) for place, trace in enumerate(traces)]
+    for places, numbers in zip(draws.values(), verifier.all_votes(asked), strict=True):
+        votes.update(zip(places, numbers, strict=True))
+    return [replace(trace, vote=votes[place]) for place, trace in enumerate(traces)]
 
 
 def _trace(problem: Problem, call: Call, entry: Entry) -> Trace:

@@ -70,8 +70,15 @@ class Verifier:
         verdicts = dict(zip(open_ones, self._threads.map(judged, open_ones), strict=True))
         return [v if isinstance(v, Verdict) else verdicts[place] for place, v in enumerate(decided)]
 
+    def all_votes(self, asked: Sequence[tuple[str, Sequence[str | None]]]) -> list[list[int | None]]:
+        """The votes on several problems, each with its kind, as many at a time as there are judges."""
+        return list(self._threads.map(lambda one: self.votes(*one), asked))
+
     def votes(self, kind: str, found: Sequence[str | None]) -> list[int | None]:
         """The class of equal answers that each draw's answer is in, blind to the gold answer; None without one."""
+        if kind in ("code", "judge"):
+            # Two programs are never the same answer in this sense; what a model judges has no answer taken out.
+            return [None] * len(found)
         texts = [text for text in found if text is not None]
         exact = [_same_key(kind, text) for text in texts]
         distinct = list(dict.fromkeys(exact))

@@ -1,6 +1,7 @@
 """What became of many replies, in a few bytes a reply: merged part by part, then scored."""
 
 import statistics
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from pipeline.foreign.replies import Draw, Replies
+from pipeline.record import KINDS
 from pipeline.scores.score import score
-from pipeline.verdict import Verdict
+from pipeline.verdict import Submission, Verdict
+from pipeline.verify import Verifier
 
 VERDICTS = ("correct", "wrong", "undecided")
 _UNKNOWN = -1
+MOST_VOTING = 1_000_000
+"""Draws; of more than these the answers are not kept, so there is no maj@k."""
+_KINDS = sorted(KINDS)
 _REASONS, _MOST_REASONS = 5, 2000
 
 
@@ -36,6 +42,9 @@ class Judgements(Sequence[JudgedDraw]):
     rows: int = 0
     no_answer: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _found: list[str | None] = field(default_factory=list)
+    _kinds: bytearray = field(default_factory=bytearray)
+    _votes: "array[int]" = field(default_factory=lambda: array("i"))
     _problems: "array[int]" = field(default_factory=lambda: array("Q"))
     _verdicts: bytearray = field(default_factory=bytearray)
     _truncated: bytearray = field(default_factory=bytearray)
@@ -49,6 +58,9 @@ class Judgements(Sequence[JudgedDraw]):
             self._verdicts.append(VERDICTS.index(verdict.verdict))
             self._truncated.append(draw.truncated)
             self._tokens.append(_UNKNOWN if draw.tokens is None else draw.tokens)
+            self._kinds.append(_KINDS.index(draw.asked.kind) if isinstance(draw.asked, Submission) else 0)
+            if len(self._found) <= MOST_VOTING:
+                self._found.append(None if verdict.found is None else sys.intern(verdict.found))
             self.no_answer += _is_no_answer(draw, verdict)
             self.reasons[verdict.verdict, verdict.why] += 1
 
@@ -60,14 +72,33 @@ class Judgements(Sequence[JudgedDraw]):
         self._verdicts.extend(other._verdicts)
         self._truncated.extend(other._truncated)
         self._tokens.extend(other._tokens)
+        self._kinds.extend(other._kinds)
+        self._found.extend(other._found[: max(0, MOST_VOTING + 1 - len(self._found))])
         for (verdict, why), times in other.reasons.items():
             # Reasons may carry foreign words: no end of different ones must not fill the memory.
             known = (verdict, why) in self.reasons or len(self.reasons) < _MOST_REASONS
             self.reasons[verdict, why if known else "other reasons"] += times
 
-    def metrics(self) -> dict[str, Any]:
-        """Counts, the score with its intervals, and the commonest reasons of what is not correct."""
-        scored = score(self).as_json()
+    def vote(self, verifier: Verifier) -> None:
+        """Find the classes of equal answers among the draws of each problem; nothing where there are too many draws."""
+        if len(self) > MOST_VOTING:
+            return
+        self._votes = array("i", [_UNKNOWN]) * len(self)
+        draws: dict[int, list[int]] = {}
+        for place, problem in enumerate(self._problems):
+            draws.setdefault(problem, []).append(place)
+        several = [places for places in draws.values() if len(places) > 1]
+        asked = [(_KINDS[self._kinds[places[0]]], [self._found[place] for place in places]) for places in several]
+        for places, votes in zip(several, verifier.all_votes(asked), strict=True):
+            for place, number in zip(places, votes, strict=True):
+                self._votes[place] = _UNKNOWN if number is None else number
+
+    def metrics(self, ks: Sequence[int] = (), *, name: str = "the file") -> dict[str, Any]:
+        """Counts, the score with its intervals, and the commonest reasons of what is not correct.
+
+        Raises Stop when a k is more than a problem has draws.
+        """
+        scored = score(self, ks=ks, name=name).as_json()
         known = [count for count in self._tokens if count != _UNKNOWN]
         scored["mean_tokens"] = statistics.fmean(known) if known else None
         scored.pop("undecided")
@@ -100,8 +131,7 @@ class Judgements(Sequence[JudgedDraw]):
         return JudgedDraw(
             id=f"{self._problems[index]:016x}",
             verdict=VERDICTS[self._verdicts[index]],
-            # The classes of equal answers are not told for foreign replies.
-            vote=None,
+            vote=self._votes[index] if self._votes and self._votes[index] != _UNKNOWN else None,
             finish_reason="length" if self._truncated[index] else "stop",
             thought_tokens=0,
             reply_tokens=max(0, self._tokens[index]),
