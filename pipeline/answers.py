@@ -5,10 +5,11 @@ is cut off there is no answer, however many complete boxes stand before. Without
 stated counts. A reply that ends on two different answers has two, and both must be right.
 """
 
+import itertools
 import re
 
 from pipeline.prompts import split
-from pipeline.written import MINUS, NUMBER, choice, exact_number, normal
+from pipeline.written import MINUS, NUMBER, choice, exact_number, normal, trimmed
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*(?P<brace>\{)?")
 _BETWEEN_BOXES = re.compile(
@@ -20,7 +21,8 @@ _NEGATED = re.compile(r"(?:^|[=$(\[:]|\bis)\s*-\s*$")
 _TAIL_CHARACTERS = 4000
 _INTRODUCED = re.compile(
     r"""(?ix)
-    ^[*_>\s\#-]*(?:\#{4}|(?:so\s|thus\s|hence\s)?(?:my\s|the\s)?(?:final\s|correct\s)?(?:answer|option|choice|result)\s?\**\s?[:=]|A\s?:)
+    ^[*_>\s\#-]*(?:\#{4}|(?:so\s|thus\s|hence\s)?(?:my\s|the\s)?(?:final\s|correct(?:ed)?\s|revised\s|updated\s|actual\s)?(?:answer|option|choice|result)\s?\**\s?[:=]|A\s?:)
+    | (?<=[.!?])\s+(?:final\s|corrected\s|revised\s)?answer\s?[:=]
     | \b(?:answers?|results?|solutions?|correct\ (?:option|choice)|(?:option|choice)\ is)\b(?:\sto\s(?:the|this)\s\w+)?
       \s(?:is|are|would\sbe|should\sbe|must\sbe|comes\sto|equals)\b\s?(?:therefore|thus|then|simply|just|option|choice|equal\sto)?\s?:?
     """
@@ -51,9 +53,11 @@ _TAKEN_BACK = re.compile(
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")
 _WORDS_IN_TEXT = re.compile(r"\\(?:text|mbox|mathrm|begin|end)\s*\{[^{}]*\}")
+_BOLD = re.compile(r"(?<![\w)])\*\*(?=\S)([^*\n]{1,500})\*\*(?![\w(])")
+_BULLET = re.compile(r"^(?:[-*•]|\d+[.)])\s+(?=\S)")
 _FENCE = re.compile(r"(?m)^\s*```\w*\s*$")
 _CHOSEN = re.compile(
-    r"(?i:choose|choice|option|select|pick|answer)\b[^.A-Z]{0,40}?\s\(?([A-J])\)?[.*]*$"
+    r"(?i:choose|choice|option|select|pick|answer)\b[^.A-Z]{0,40}?\s\(?([A-J])(?:\)?[.*]*$|:\s)"
     r"|(?:^|(?i:option|choice|answer)\s|[\s(])\(?([A-J])\)?\s(?i:is\s(?:the\s)?(?:correct|right|best))"
     r"|(?i:^\W*(?:it(?:'|\s)?i?s|so|therefore|thus|hence),?\s)\(?([A-J])\)?[.*]*$"
 )
@@ -140,7 +144,7 @@ def _stated_after(tail: str, *, kind: str, gold: str) -> str | None:
 def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
     reply = _CALCULATED.sub("", _FENCE.sub("", _display_on_one_line(reply)))
     if kind != "text":
-        reply = reply.replace("**", "").replace(r"\$", "")
+        reply = _BOLD.sub(r"\1", reply).replace(r"\$", "")
     lines = [" ".join(line.split()) for line in reply.splitlines() if line.strip()]
     for place in range(len(lines) - 1, -1, -1):
         introduced = list(_INTRODUCED.finditer(lines[place]))
@@ -150,7 +154,7 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
         if answer.strip(" $:."):
             return _stated(lines[place][introduced[-1].end() :].strip(), kind=kind, gold=gold)
         if place + 1 < len(lines):
-            return _stated(lines[place + 1], kind=kind, gold=gold)
+            return _below(lines[place + 1 :], kind=kind, gold=gold)
     if kind in ("text", "gym") and len(lines) == 1 and not _QUOTED.search(lines[0]):
         # A reply of one line is its answer, however many words that has.
         return normal(lines[0])
@@ -159,6 +163,14 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
     said = _plain(lines[-1], kind=kind, gold=gold, alone=len(lines) == 1)
     # A choice may come first and its reasons behind.
     return choice(lines[0]) if said is None and kind == "choice" else said
+
+
+def _below(lines: list[str], *, kind: str, gold: str) -> str:
+    """What stands below "The answers are:": one line, or several with bullets."""
+    bullets = list(itertools.takewhile(_BULLET.match, lines))
+    if len(bullets) < 2 or kind != "math":
+        return _stated(lines[0], kind=kind, gold=gold)
+    return ", ".join(_stated(_BULLET.sub("", line), kind=kind, gold=gold) for line in bullets)
 
 
 def _display_on_one_line(text: str) -> str:
@@ -180,7 +192,7 @@ def _stated(answer: str, *, kind: str, gold: str) -> str:
     segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(answer)]
     if len(segments) == 1 and not re.search(r"\d", _SEGMENT.sub("", answer)) and not _DOUBT.search(answer):
         answer = segments[0] + _unit_behind(answer)
-    answer = normal(answer)
+    answer = trimmed(answer.replace("`", ""))
     if kind == "choice" or re.search(r"[A-Za-z$%]", gold):
         return answer
     # "18 dollars per day" states 18; "3x + 2" or "x + 3" are left for the algebra.
@@ -229,8 +241,7 @@ def _from_formula(line: str, segments: list[str]) -> str | None:
     rest = _SEGMENT.sub("", line).strip(" .*")
     ends = re.search(r"(?i)(?:\b(?:so|thus|hence|therefore|gives|is)\b|,)[^$\d]{0,30}$", _before_last_formula(line))
     if (len(segments) == 1 or (ends and len(segments) <= 3)) and not re.search(r"\d", rest):
-        said = segments[-1]
-        return normal(said.rpartition("=")[2]) if "=" in said else normal(said)
+        return trimmed(segments[-1].rpartition("=")[2])
     return None
 
 

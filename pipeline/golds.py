@@ -3,7 +3,7 @@
 from pipeline.answers import final_answers
 from pipeline.maths.outcome import Outcome
 from pipeline.maths.tokens import Unreadable
-from pipeline.written import choice, exact_number, normal
+from pipeline.written import choice, choices, exact_number, normal
 
 
 def bad_gold(kind: str, gold: str) -> str | None:
@@ -13,7 +13,7 @@ def bad_gold(kind: str, gold: str) -> str | None:
     """
     if kind == "code":
         return _bad_tests(gold)
-    if kind == "choice" and choice(gold) is None:
+    if kind == "choice" and choice(gold) is None and not choices(gold):
         return "no single letter"
     if kind in ("text", "choice") and normal(gold):
         return None

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-WALL_FACTOR = 4
+WALL_FACTOR = 2.5
 """A judge may take this many times its CPU seconds on the clock: it shares its cores."""
 _FRESH_AFTER = 20_000
 _REASONS = {

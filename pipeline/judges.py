@@ -15,7 +15,7 @@ import orjson
 from pipeline.judge_process import WALL_FACTOR
 
 _ROOT = Path(__file__).resolve().parent.parent
-_GRACE_S = 20.0
+_GRACE_S = 10.0
 _START_S = 120.0
 
 

@@ -17,7 +17,7 @@ from pipeline.programs.sandbox import SandboxSettings
 from pipeline.record import KINDS
 from pipeline.settings import Settings
 from pipeline.verdict import Submission, Verdict
-from pipeline.written import choice, exact_number, folded, normal, same_text
+from pipeline.written import choice, choices, exact_number, folded, normal, same_text
 
 _BOXED = re.compile(r"\$*\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}\$*")
 # A letter in words or brackets is a choice, also among problems of kind math: \text{(C)}.
@@ -31,7 +31,7 @@ class VerifySettings(Settings):
 
     operational: ClassVar[frozenset[str]] = frozenset({"judges"})
 
-    timeout_s: float = 5.0
+    timeout_s: float = 4.0
     """Seconds of CPU time that one comparison may take before its judge is killed and the row is undecided."""
     memory_mb: int = 4096
     """Address space of one judge, MiB."""
@@ -179,6 +179,8 @@ def quick(found: str, gold: str) -> Verdict | None:
 def _choice(found: list[str], gold: str) -> Verdict:
     letters = {choice(answer) for answer in found}
     shown = " | ".join(found)
+    if several := choices(gold):
+        return Verdict("correct" if choices(shown) == several else "wrong", shown, "choices")
     if len(letters) > 1:
         return Verdict("wrong", shown, "two different final answers")
     (letter,) = letters

@@ -16,12 +16,15 @@ _WRAPPING = re.compile(
     r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle"
 )
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+_ARTICLE = re.compile(r"(?i)^(?:the|an?)\s+(?=\w{2})")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
 _LETTERS = re.compile(r"(?:^|[\s,/&(])\(([A-J])\)|\b(?:and|or|no,?)\s+\(?([A-J])\b|\b([A-J])\s+is\b", re.IGNORECASE)
-_NOT_THAT = re.compile(r"(?i),?\s*\bnot\s+\(?[A-J]\)?.*$")
+_NOT_THAT = re.compile(r"(?i),?\s*\(?\bnot\s+\(?[A-J]\)?.*$")
 _CHOICE = re.compile(
-    r"(?is)(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)\b\s*(?:is\b)?\s*:?\s*)?[\[({]?([A-Z])[\])}]?(?:\s*[.:)]\s*.*|\s+is\s+(?:correct|right).*|,?\s*not\s.*|)"
+    r"(?is)(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)\b\s*(?:is\b)?\s*:?\s*)?[\[({]?([A-Z])[\])}]?"
+    r"(?:\s*[.:)]\s*.*|\s+is\s+(?:correct|right).*|,?\s*\(?not\s.*|)"
 )
+_SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?:\s*[,;/&]\s*|\s+)(?:(?:and|&)\s+)?\(?[A-J]\)?|(?<=[A-J])[A-J])+")
 
 
 def exact_number(text: str) -> Fraction | None:
@@ -42,7 +45,12 @@ def exact_number(text: str) -> Fraction | None:
 
 def normal(text: str) -> str:
     """The text without LaTeX wrapping and spacing that no answer depends on."""
-    text = _TEXT.sub(r" \1 ", text.strip().replace(MINUS, "-"))
+    return trimmed(_TEXT.sub(r" \1 ", text.strip().replace(MINUS, "-")))
+
+
+def trimmed(text: str) -> str:
+    """The text without wrapping and spacing around it; what LaTeX sets as words stays that."""
+    text = text.strip()
     before = None
     while before != text:
         before = text
@@ -60,6 +68,12 @@ def choice(text: str) -> str | None:
     return None if others - {match[1].upper(), ""} else match[1].upper()
 
 
+def choices(text: str) -> frozenset[str]:
+    """The letters of an answer that chooses several ("A, C", "BD"); one letter, or none, is not several."""
+    text = normal(text)
+    return frozenset(re.findall(r"[A-J]", text)) if _SEVERAL.fullmatch(text) else frozenset()
+
+
 def same_text(a: str, b: str) -> bool:
     """Whether two texts are the same but for case, spacing and quotes around them."""
     return folded(a) == folded(b)
@@ -71,5 +85,6 @@ def _scaled(mantissa: str, exponent: str | None) -> Fraction:
 
 def folded(text: str) -> str:
     """The text as it is compared: without case, spacing and quotes around it."""
+    text = _ARTICLE.sub("", text.strip())
     text = unicodedata.normalize("NFC", normal(text)).replace("’", "'").replace("‘", "'")
     return text.strip("\"'`“” ").casefold()

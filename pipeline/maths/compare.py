@@ -9,14 +9,17 @@ from fractions import Fraction
 
 from pipeline.maths.exact import exact
 from pipeline.maths.forms import (
+    LINE,
     Assign,
     Equation,
+    Family,
     Form,
     Interval,
     Listing,
     Matrix,
     Ratio,
     Relation,
+    Residue,
     Seq,
     SetOf,
     Text,
@@ -42,6 +45,10 @@ class _Comparison:
         self._value = ValueComparison(values)
 
     def of(self, gold: Form, found: Form) -> Outcome:
+        if isinstance(gold, Family) or isinstance(found, Family):
+            return self._family(gold, found)
+        if isinstance(gold, Residue) or isinstance(found, Residue):
+            return self._residue(gold, found)
         if isinstance(gold, Listing | SetOf):
             return self._collection(gold, found)
         if isinstance(found, Listing):
@@ -63,6 +70,23 @@ class _Comparison:
         if isinstance(gold, Value) and isinstance(found, Value):
             return self._value.of(gold, found)
         return _unlike(gold, found)
+
+    def _family(self, gold: Form, found: Form) -> Outcome:
+        """Families that are written alike are the same; others may be, in other steps."""
+        if not isinstance(gold, Family) or not isinstance(found, Family):
+            return Outcome("unsure", "a parameter is named on one side only")
+        outcome = self.of(gold.form, found.form)
+        return outcome if outcome.says == "same" else Outcome("unsure", "a family that is written differently")
+
+    def _residue(self, gold: Form, found: Form) -> Outcome:
+        if not isinstance(gold, Residue) or not isinstance(found, Residue):
+            return Outcome("unsure", "a modulus is named on one side only")
+        values = [exact(tree) for tree in (gold.value, found.value, gold.modulus, found.modulus)]
+        one, other, modulus, other_modulus = values
+        if one is None or other is None or modulus is None or other_modulus is None or modulus == 0:
+            return Outcome("unsure", "a congruence that is no number")
+        same = modulus == other_modulus and (one - other) % modulus == 0
+        return Outcome("same" if same else "different", "congruence")
 
     def _collection(self, gold: Listing | SetOf, found: Form) -> Outcome:
         if isinstance(found, Assign):
@@ -95,7 +119,7 @@ class _Comparison:
                 items = tuple(item.form for item in ordered if isinstance(item, Assign))
             return self._each(gold.items, items)
         if isinstance(gold, Union):
-            return self._region(gold, Union(found.items))
+            return self._region(gold, Union(tuple(item for item in found.items if item != LINE)))
         if isinstance(gold, Assign):
             return self.of(gold.form, found)
         # Several answers of which all are the one: x = 5, that is 10/2.
@@ -133,6 +157,8 @@ class _Comparison:
         if isinstance(gold, Value) and isinstance(found, Equation) and not variables(gold.tree):
             # m + n = 149 where 149 is asked.
             return self._value.of(gold, Value(found.right))
+        if isinstance(found, Value) and isinstance(gold, Equation) and not variables(found.tree):
+            return self._value.of(Value(gold.right), found)
         one, other = _zero_form(gold), _zero_form(found)
         if one is None or other is None:
             return Outcome("different", "an equation against none")

@@ -90,6 +90,21 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Residue:
+    """A value modulo another one."""
+
+    value: Expr
+    modulus: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a form gives for every integer put for its parameter, which has the one name here that no answer writes."""
+
+    form: "Form"
+
+
+@dataclass(frozen=True, slots=True)
 class Ratio:
     """a : b, a time or a ratio."""
 
@@ -103,7 +118,22 @@ class Text:
     words: str
 
 
-Form = Value | Seq | SetOf | Listing | Interval | Union | Matrix | Assign | Equation | Relation | Ratio | Text
+Form = (
+    Value
+    | Seq
+    | SetOf
+    | Listing
+    | Interval
+    | Union
+    | Matrix
+    | Assign
+    | Equation
+    | Relation
+    | Residue
+    | Family
+    | Ratio
+    | Text
+)
 
 
 LINE = Interval(Op("neg", (INFINITY,)), INFINITY, low_closed=False, high_closed=False)

@@ -67,7 +67,7 @@ class _Parser(Numerals):
         if token.kind == "num":
             # "2 3" is no product that anyone writes.
             before = self.tokens[self.at - 1]
-            return before.kind in ("word", "cmd") or before.text in (")", "]", "}")
+            return before.kind in ("word", "cmd") or before.text in (")", "]", "}", "!")
         return token.kind == "word" or token.text in _OPENERS or (token.kind == "cmd" and self._is_operand(token.text))
 
     def _is_operand(self, text: str) -> bool:
@@ -150,7 +150,7 @@ class _Parser(Numerals):
         if name in CONSTANT_NAMES or name in GREEK:
             return self._indexed(CONSTANT_NAMES.get(name, name))
         if len(name) == 1:
-            return self._indexed(name)
+            return self._at_a_number(name) or self._indexed(name)
         if len(name) > 3:
             if not self.names:
                 raise Unreadable(f"{name!r} is a word")
@@ -158,6 +158,16 @@ class _Parser(Numerals):
         # abc is the product of a, b and c; the last one may have an index.
         self.tokens[self.at : self.at] = [Token("word", letter, glued=True) for letter in name[1:]]
         return self._indexed(name[0])
+
+    def _at_a_number(self, name: str) -> Expr | None:
+        """I(0), f(2): a value of a function, not a product, which might be 0 and hide all else."""
+        ahead = [token.text for token in self.tokens[self.at : self.at + 3]]
+        if len(ahead) < 3 or ahead[0] != "(" or ahead[2] != ")" or not ahead[1].isdigit():
+            return None
+        if ahead[1] != "0" and name not in "fghFGHPT":
+            return None
+        self.at += 3
+        return Sym(f"{name}({ahead[1]})")
 
     def _indexed(self, name: str) -> Expr:
         """A variable with its index or its primes, which make it another variable."""

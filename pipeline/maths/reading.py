@@ -9,12 +9,14 @@ from pipeline.maths.forms import (
     LINE,
     Assign,
     Equation,
+    Family,
     Form,
     Interval,
     Listing,
     Matrix,
     Ratio,
     Relation,
+    Residue,
     Seq,
     SetOf,
     Union,
@@ -26,7 +28,7 @@ from pipeline.maths.parser import parse
 from pipeline.maths.regions import half_line, without
 from pipeline.maths.splitting import CLOSE, OPEN, closes, cut, items_in, outside, several
 from pipeline.maths.tokens import Token, Unreadable, tokens
-from pipeline.maths.tree import Expr, Num, Op, Sym, symbols, variables
+from pipeline.maths.tree import INFINITY, Expr, Num, Op, Sym, symbols, variables
 from pipeline.maths.units import split_unit
 from pipeline.maths.wording import is_point, name_of, only_words, said
 
@@ -36,11 +38,20 @@ _LEADS_IN = re.compile(r"(?i)(?:\b(?:is|are|equals)|[:=])$")
 _BASE_WORDS = re.compile(
     r"(?P<digits>\d+)\s*(?:\\(?:text|mbox|mathrm)\s*\{)?\s*\(?\s*(?:in\s+)?base[\s}-]*(?P<base>\w+)\s*\)?\s*\}?\s*$"
 )
+_FOR_ALL = re.compile(r"\\text\s*\{\s*,?\s*(?:for|where)\s+(?:all|any|every|each|some)\b.*$", re.DOTALL)
+_INTEGER = re.compile(
+    r"[\s,;:(]*(?:\\[,;:! ]\s*|\\q?quad\s*|\\text\s*\{[^{}]{0,20}\}|\b(?:for|where|with)\b|[\s(])*+(?P<name>[a-zA-Z])"
+    r"\s*\\in\s*\\(?:mathbb|mathbf|Z)\s*\{?\s*Z?\s*\}?[\s).}]*$"
+)
+PARAMETER = "Z"
+_MODULO = frozenset({r"\pmod", r"\bmod", r"\mod", "mod"})
+_ALIGNED = frozenset({"aligned", "align", "gathered", "split"})
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
 
 
 def read(text: str) -> Form:
     """The form of a written answer. Raises Unreadable when a part of it is not understood."""
+    text, parameter = _parameter(_FOR_ALL.sub("", text))
     found = _forward(tokens(_based(text)))
     while found and found[-1].text in (".", ",", ";"):
         found.pop()
@@ -51,7 +62,16 @@ def read(text: str) -> Form:
     if len(found) > 1 and found[0].kind == "text" and _LEADS_IN.search(found[0].text):
         # \text{The answer is } 12
         found = found[1:]
+    if parameter is not None:
+        named = [replace(token, text=PARAMETER) if token.text == parameter else token for token in found]
+        return Family(_Reader(text).form(_ungrouped(named)))
     return _Reader(text).form(_ungrouped(found))
+
+
+def _parameter(text: str) -> tuple[str, str | None]:
+    """The answer without "for k in Z" behind it, and the name of that parameter."""
+    said = _INTEGER.search(text)
+    return (text[: said.start()], said["name"]) if said and said.start() else (text, None)
 
 
 def _forward(found: list[Token]) -> list[Token]:
@@ -77,6 +97,8 @@ class _Reader:
             raise Unreadable("a part of it is empty")
         if words := only_words(found):
             return said(words)
+        if any(token.text in _MODULO for token in outside(found)):
+            return self._residue(found)
         if found[0].kind == "begin" and found[-1].kind == "end":
             return self._environment(found)
         found, parts, either = several(found)
@@ -93,6 +115,14 @@ class _Reader:
         if found[-1].kind == "end":
             return self._scaled(found)
         return self._enclosed(found) or amount(found, self._text)
+
+    def _residue(self, found: list[Token]) -> Form:
+        """x \\equiv 3 \\pmod 7, 3 mod 7."""
+        parts = cut([token for token in found if token.text not in ("(", ")")], _MODULO)
+        if len(parts) != 2:
+            raise Unreadable("a congruence without its modulus")
+        value = cut(parts[0], {r"\equiv", "="})[-1]
+        return Residue(parse(value), parse(parts[1]))
 
     def _scaled(self, found: list[Token]) -> Form:
         """A matrix with a factor before it."""
@@ -116,17 +146,32 @@ class _Reader:
         if isinstance(first, Assign) and len(names) == 1:
             # x = 1, 2 gives both to x.
             items = [item if isinstance(item, Assign) else Assign(first.name, item) for item in items]
-        return Listing(tuple(items), either=either)
+        between = None if either else _between(items)
+        return between or Listing(tuple(items), either=either)
 
     def _environment(self, found: list[Token]) -> Form:
         name = found[0].text
         inner = found[1:-1]
         rows = [row for row in cut(inner, {"\\\\"}, empty=True) if row]
+        if name in _ALIGNED:
+            return self._aligned(rows)
         if name == "cases":
             return Listing(tuple(self.form([token for token in row if token.text not in ("&", ",")]) for row in rows))
         if name not in _MATRICES:
             raise Unreadable(f"the environment {name} is not understood")
         return Matrix(tuple(tuple(self.form(cell) for cell in cut(row, {"&"})) for row in rows))
+
+    def _aligned(self, rows: list[list[Token]]) -> Form:
+        """Equations below each other; a row that begins with its sign goes on with the one above."""
+        whole: list[list[Token]] = []
+        for row in rows:
+            bare = [token for token in row if token.text != "&"]
+            if whole and bare and bare[0].text in _RELATIONS:
+                whole[-1] += bare
+            else:
+                whole.append(bare)
+        forms = [self.form(row) for row in whole]
+        return forms[0] if len(forms) == 1 else Listing(tuple(forms))
 
     def _related(self, found: list[Token]) -> Form:
         signs = [token.text for token in outside(found) if token.text in _RELATIONS]
@@ -150,6 +195,8 @@ class _Reader:
         if r"\equiv" in signs:
             raise Unreadable("a congruence")
         name = name_of(parts[0])
+        if name is None and any(token.text == r"\partial" for token in parts[0]):
+            name = " ".join(token.text for token in parts[0])
         if name is None and len(parts) == 2 and name_of(parts[1]) is not None and signs == ["="]:
             # 5 = x
             parts, name = parts[::-1], name_of(parts[1])
@@ -221,6 +268,17 @@ def _times(factor: Expr, cell: Form) -> Form:
     if not isinstance(cell, Value):
         raise Unreadable("a factor before something else than values")
     return replace(cell, tree=Op("mul", (factor, cell.tree)))
+
+
+def _between(items: list[Form]) -> Interval | None:
+    """x >= 2 and x < 5: the interval that two half-lines have in common."""
+    if len(items) != 2 or not all(isinstance(item, Interval) for item in items):
+        return None
+    up = [item for item in items if isinstance(item, Interval) and item.high == INFINITY]
+    down = [item for item in items if isinstance(item, Interval) and item.low == LINE.low]
+    if len(up) != 1 or len(down) != 1 or up == down:
+        return None
+    return Interval(up[0].low, down[0].high, up[0].low_closed, down[0].high_closed)
 
 
 def _ungrouped(found: list[Token]) -> list[Token]:

@@ -6,6 +6,7 @@
 Runs in a process that may be killed at any time (`pipeline/judge_process.py`): sympy may take for ever on foreign text.
 """
 
+import re
 import signal
 from contextlib import AbstractContextManager
 from types import FrameType
@@ -16,11 +17,13 @@ from pipeline.maths.numeric import same_value
 from pipeline.maths.outcome import Outcome
 from pipeline.maths.reading import read
 from pipeline.maths.tokens import LONGEST, Unreadable
-from pipeline.maths.tree import Expr, Num, Sym
+from pipeline.maths.tree import Expr, Num, Sym, renamed, variables
 from pipeline.written import normal
 
 _SHOWN_WITHIN_S = 1.0
 _VERDICTS = {"same": "correct", "different": "wrong", "unsure": "undecided"}
+# "(C) 12" and "C: 12" say 12, with the letter of the choice before it.
+_LABEL = re.compile(r"\s*(?:\\text(?:bf)?\s*\{\s*\(?[A-J]\)?[.:]?\s*\}|\([A-J]\)|[A-J][.:])\s*\\?\s*(?=\S)")
 DISAGREE = "checks disagree"
 
 
@@ -30,6 +33,8 @@ def judge(gold: str, found: str) -> tuple[str, str]:
         return "undecided", f"an answer of more than {LONGEST:,} characters"
     algebra = _Algebra()
     try:
+        if not _LABEL.match(gold):
+            found = _LABEL.sub("", found)
         outcome = compare(read(gold), read(found), values=algebra.values)
     except (Unreadable, RecursionError) as error:
         return _unread(gold, found, str(error) or "nested too deeply")
@@ -67,6 +72,7 @@ class _Algebra:
 
     def values(self, gold: Expr, found: Expr) -> Outcome:
         self.asked = True
+        found = _same_constants(gold, found)
         computed = same_value(gold, found)
         if computed is None:
             return Outcome("unsure", "too large to compute, or defined nowhere")
@@ -76,6 +82,13 @@ class _Algebra:
         if shown is False:
             return Outcome("unsure", f"{DISAGREE}: the same at random points, not for sympy")
         return Outcome("same", "symbolic" if shown else "values at random points")
+
+
+def _same_constants(gold: Expr, found: Expr) -> Expr:
+    """`found` with constants of integration in gold's case: + c for + C, c_1 for C_1."""
+    missing, new = variables(gold) - variables(found), variables(found) - variables(gold)
+    case = {name: name.swapcase() for name in new if name[0] in "Cc" and name.swapcase() in missing}
+    return renamed(found, case) if case else found
 
 
 def _shown(gold: Expr, found: Expr) -> bool | None:
@@ -154,12 +167,15 @@ def _unread(gold: str, found: str, reason: str) -> tuple[str, str]:
 
 
 def _math_verify(gold: str, found: str) -> bool | None:
-    """math-verify's opinion without its time limits (they are signals, and count what they stop as wrong)."""
-    from math_verify import parse, verify
+    """math-verify's opinion, LaTeX only, without its time limits (signals, which count what they stop as wrong)."""
+    from math_verify import LatexExtractionConfig, parse, verify
 
+    # Its reader of plain expressions is sympy's parse_expr, which runs what it reads; LaTeX goes through a grammar.
+    latex = [LatexExtractionConfig()]
     try:
         gold_read, found_read = (
-            parse(f"\\boxed{{{text}}}", parsing_timeout=None, raise_on_error=True) for text in (gold, found)
+            parse(f"\\boxed{{{text}}}", extraction_config=latex, parsing_timeout=None, raise_on_error=True)
+            for text in (gold, found)
         )
         if not gold_read or not found_read:
             return None

@@ -5,6 +5,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.maths.vocabulary import FUNCTIONS
+
 LONGEST = 4000
 """Characters; a longer answer is not read."""
 
@@ -44,6 +46,9 @@ _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z])?")
 _OVER = re.compile(r"\{([^{}]{1,200})\\(over|choose)\b([^{}]{1,200})\}")
 _LINE_SKIP = re.compile(r"(?<=\\\\)\s*\[[^\]]{0,12}\]")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
+_HAT = re.compile(r"\\(?:hat|vec|widehat|overrightarrow)\s*(?:\{\s*(\\?[A-Za-z]{1,12})\s*\}|([A-Za-z])\b)")
+# One upright letter that ends an answer is a unit: 4500\,\mathrm{J}; e, i and d are upright in mathematics too.
+_UPRIGHT = re.compile(r"(?<=[\d} ,;~])\\mathrm\s*\{\s*~?([A-Zacf-hj-z])\s*\}(?=[\s.$]*$)")
 _SUPERSCRIPT = re.compile(f"[{''.join(_SCRIPTS)}⁻]+")
 _SIZES_AND_SPACES = r"""
 \left \right \big \Big \bigg \Bigg \bigl \bigr \Bigl \Bigr \biggl \biggr \displaystyle \textstyle \limits \quad
@@ -138,6 +143,7 @@ def tokens(text: str) -> list[Token]:
         raise Unreadable(f"longer than {LONGEST} characters")
     text = _SPACED.sub(lambda run: run.group().replace(" ", ""), _THIN.sub("", plain_characters(text)))
     text = _BRACKETED_REPEAT.sub(r"\1\\overline{\2}", text)
+    text = _UPRIGHT.sub(r"\\text{\1}", _HAT.sub(r"\1\2", text))
     text = _COLOUR.sub("", _LINE_SKIP.sub("", text)).replace("{:}", ":")
     text = _OVER.sub(lambda over: rf"\{'frac' if over[2] == 'over' else 'binom'}{{{over[1]}}}{{{over[3]}}}", text)
     out: list[Token] = []
@@ -203,7 +209,5 @@ def _grouped(inside: str, *, words: bool, glued: bool) -> Token | None:
         return Token("num", bare, glued)
     if bare in ("%", "$", "-", "+"):
         return Token("sym", bare, glued)
-    variable = (
-        bare.isascii() and bare.isalpha() and (len(bare) == 1 or bare in ("lcm", "gcd", "sin", "cos", "tan", "ln"))
-    )
+    variable = bare.isascii() and bare.isalpha() and (len(bare) == 1 or bare in FUNCTIONS)
     return Token("word" if variable and not words else "text", bare, glued)

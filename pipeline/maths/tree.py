@@ -46,3 +46,10 @@ def symbols(tree: Expr) -> set[str]:
 def variables(tree: Expr) -> set[str]:
     """The names of all variables in a tree."""
     return symbols(tree) - CONSTANTS
+
+
+def renamed(tree: Expr, names: dict[str, str]) -> Expr:
+    """The tree with other names for some of its variables."""
+    if isinstance(tree, Sym):
+        return Sym(names.get(tree.name, tree.name))
+    return Op(tree.name, tuple(renamed(arg, names) for arg in tree.args)) if isinstance(tree, Op) else tree
