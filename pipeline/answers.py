@@ -50,6 +50,11 @@ _TAKEN_BACK = re.compile(
     r"(?i)\b(?:that|this|it)\s+(?:cannot|can't|can\s+not|is\s+not|isn't|was)\s+(?:be\s+)?(?:right|correct|wrong)\b"
     r"|\b(?:could\s+not|cannot|can't|couldn't)\s+find\s+(?:the|an)\s+answer"
 )
+# Before an answer these say that it is none; behind it, that it is taken back.
+_SUPPOSED = re.compile(r"(?i)\b(?:not|never|suppose|assum\w+|if|incorrect|wrong|unless|cannot)\b[^.!?]*$|n't\b[^.!?]*$")
+_WERE = re.compile(r"(?i)\b(?:were|unless|but)\b[^.]*\b(?:not|also|it|could|might|or)\b")
+_REVISED = re.compile(r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|my\s+mistake)\b|\bno,\s")
+_TAGGED = re.compile(r"(?s)<answer>\s*([^<>]{1,2000}?)\s*</answer>")
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")
 _WORDS_IN_TEXT = re.compile(r"\\(?:text|mbox|mathrm|begin|end)\s*\{[^{}]*\}")
@@ -61,7 +66,7 @@ _CHOSEN = re.compile(
     r"|(?:^|(?i:option|choice|answer)\s|[\s(])\(?([A-J])\)?\s(?i:is\s(?:the\s)?(?:correct|right|best))"
     r"|(?i:^\W*(?:it(?:'|\s)?i?s|so|therefore|thus|hence),?\s)\(?([A-J])\)?[.*]*$"
 )
-_DENIED = re.compile(r"(?i)\bnot\b|n't|\bno\b|\bor\b|\bneither\b|\?")
+_DENIED = re.compile(r"(?i)\b(?:not|cannot|incorrect|wrong)\b|n't|\bno\b|\bor\b|\bneither\b|\?")
 _DOUBT = re.compile(r"(?i)\b(?:not|no|or|about|approximately|around|maybe|perhaps|guess|cannot|unsure|if)\b|n't|\?")
 
 
@@ -69,6 +74,8 @@ def final_answers(reply: str, *, kind: str, gold: str) -> list[str]:
     """The answers that the reply ends on; none when it states none or its last box is cut off, two when it ends on two
     different ones."""
     reply = _after_thought(reply).replace(MINUS, "-")
+    if tagged := _TAGGED.findall(reply[-_TAIL_CHARACTERS:]):
+        reply = tagged[-1] if _BOX.search(tagged[-1]) else f"The answer is {tagged[-1]}"
     boxes = list(_BOX.finditer(reply))
     if not boxes:
         stated = _without_box(reply[-_TAIL_CHARACTERS:], kind=kind, gold=gold)
@@ -151,6 +158,10 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
         if not introduced:
             continue
         answer = lines[place][introduced[-1].end() :].strip(" *_")
+        if _SUPPOSED.search(lines[place][: introduced[-1].end()]) or _WERE.search(answer):
+            continue
+        if _REVISED.search("\n".join([_after_sentence(answer), *lines[place + 1 :]])):
+            return None
         if answer.strip(" $:."):
             return _stated(lines[place][introduced[-1].end() :].strip(), kind=kind, gold=gold)
         if place + 1 < len(lines):
@@ -163,6 +174,11 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
     said = _plain(lines[-1], kind=kind, gold=gold, alone=len(lines) == 1)
     # A choice may come first and its reasons behind.
     return choice(lines[0]) if said is None and kind == "choice" else said
+
+
+def _after_sentence(answer: str) -> str:
+    parts = _SENTENCE_END.split(answer, maxsplit=1)
+    return parts[1] if len(parts) > 1 else ""
 
 
 def _below(lines: list[str], *, kind: str, gold: str) -> str:

@@ -15,6 +15,7 @@ _POWER = re.compile(rf"(?:(?P<mantissa>{NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?1
 _WRAPPING = re.compile(
     r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle"
 )
+_FULL_STOP = re.compile(r"(?<!\.)\.$")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _ARTICLE = re.compile(r"(?i)^(?:the|an?)\s+(?=\w{2})")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
@@ -54,7 +55,8 @@ def trimmed(text: str) -> str:
     before = None
     while before != text:
         before = text
-        text = _WRAPPING.sub("", text).strip().rstrip(".").strip()
+        # One full stop ends a sentence; three go on with the digits before them.
+        text = _FULL_STOP.sub("", _WRAPPING.sub("", text).strip()).strip()
     return " ".join(text.split())
 
 

@@ -34,7 +34,8 @@ def amount(found: list[Token], text: str) -> Form:
     if unit is not None:
         tree, unit = _counted(tree, unit)
     if isinstance(tree, Op) and tree.name == "degree":
-        tree, unit = tree.args[0], Unit((("degree", 1),))
+        # 20 degrees C: the scale is the unit.
+        tree, unit = tree.args[0], unit or Unit((("degree", 1),))
     return _with_sign(Value(tree, unit or money, percent, text))
 
 

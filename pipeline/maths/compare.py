@@ -32,6 +32,7 @@ from pipeline.maths.outcome import Outcome, Values, all_same
 from pipeline.maths.regions import regions
 from pipeline.maths.tree import Expr, Op, Sym, variables
 from pipeline.maths.values import ValueComparison
+from pipeline.maths.vocabulary import GREEK
 
 
 def compare(gold: Form, found: Form, *, values: Values) -> Outcome:
@@ -98,11 +99,15 @@ class _Comparison:
         if isinstance(found, Seq):
             ordered = self._each(_members(gold), found.items)
             return ordered if ordered.says != "different" else Outcome("unsure", "an ordered answer to a set")
+        if isinstance(found, Listing) and len({item.name for item in gold.items if isinstance(item, Assign)}) > 1:
+            # Where gold gives values to names, values without names must come in that order.
+            ordered = self._each(_members(gold), _members(found))
+            return ordered if ordered.says != "different" else Outcome("unsure", "values without their names")
         if isinstance(found, Listing | SetOf):
             return self._unordered(_members(gold), _members(found), sets=isinstance(gold, SetOf))
         if isinstance(gold, SetOf) and isinstance(found, Interval | Union):
             return self._region(gold, found)
-        if len(gold.items) == 1:
+        if len(gold.items) == 1 and not isinstance(gold.items[0], SetOf):
             return self.of(gold.items[0], found)
         if isinstance(found, Text):
             return Outcome("different", "a text where several answers are asked")
@@ -122,6 +127,8 @@ class _Comparison:
             return self._region(gold, Union(tuple(item for item in found.items if item != LINE)))
         if isinstance(gold, Assign):
             return self.of(gold.form, found)
+        if isinstance(gold, Interval):
+            return Outcome("unsure", "several regions where one is asked")
         # Several answers of which all are the one: x = 5, that is 10/2.
         outcomes = [self.of(gold, item) for item in found.items]
         if any(outcome.says == "different" for outcome in outcomes):
@@ -141,7 +148,7 @@ class _Comparison:
     def _assigned(self, gold: Form, found: Form) -> Outcome:
         if isinstance(gold, Assign) and isinstance(found, Assign):
             outcome = self.of(gold.form, found.form)
-            if gold.name != found.name and outcome.says == "same" and len(gold.name) == len(found.name) == 1:
+            if gold.name != found.name and outcome.says == "same" and _is_symbol(gold.name) and _is_symbol(found.name):
                 return Outcome("unsure", f"{found.name} is given the value where {gold.name} is asked")
             return outcome
         if isinstance(gold, Assign):
@@ -237,7 +244,7 @@ class _Comparison:
             return Outcome("different", f"{len(found)} answers where {len(gold)} are asked")
         left, doubt = list(found), False
         for one in gold:
-            outcomes = [self.of(one, other) for other in left]
+            outcomes = [self._member(one, other) for other in left]
             partner = next((place for place, outcome in enumerate(outcomes) if outcome.says == "same"), None)
             if partner is not None:
                 del left[partner]
@@ -247,12 +254,23 @@ class _Comparison:
                 return Outcome("different", "an answer of the set is missing")
         return Outcome("unsure", "an answer of the set is doubtful") if doubt else Outcome("same", "each of the set")
 
+    def _member(self, one: Form, other: Form) -> Outcome:
+        """Members of sets: a set inside a set is no member of it."""
+        if isinstance(one, SetOf) != isinstance(other, SetOf):
+            return Outcome("different", "a set against a member")
+        return self.of(one, other)
+
     def _without_repeats(self, items: Sequence[Form]) -> list[Form]:
         kept: list[Form] = []
         for item in items:
             if not any(item == other or self.of(other, item).says == "same" for other in kept):
                 kept.append(item)
         return kept
+
+
+def _is_symbol(name: str) -> bool:
+    """Whether a name is one of mathematics, not of words such as `area` or `f(x)`."""
+    return len(name) == 1 or name in GREEK or name.startswith(("(", "\\"))
 
 
 def _members(form: Listing | SetOf) -> list[Form]:

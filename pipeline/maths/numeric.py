@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.maths.exact import BITS, TooLarge, exact, in_base
 from pipeline.maths.tokens import Unreadable
-from pipeline.maths.tree import Expr, Num, Sym, symbols, variables
+from pipeline.maths.tree import CALL, Expr, Num, Sym, symbols, variables
 
 _DIGITS = 60
 _LARGEST_EXPONENT = 10**6
@@ -138,6 +138,8 @@ def _symbol(name: str, point: dict[str, Any]) -> Any:
 def _apply(name: str, values: list[Any]) -> Any:
     import mpmath
 
+    if name.startswith(CALL):
+        return _unknown_function(name, values)
     if name in _PLAIN:
         return _PLAIN[name](*values)
     if name == "pow":
@@ -159,6 +161,18 @@ def _apply(name: str, values: list[Any]) -> Any:
     if abs(values[0]) > 10**15:
         raise TooLarge("a function of a huge number")
     return getattr(mpmath, _MPMATH[name])(values[0])
+
+
+def _unknown_function(name: str, values: list[Any]) -> Any:
+    """Some function that is like no other: always the same for a name, no sum, product or constant of its arguments."""
+    import mpmath
+
+    rng = random.Random(name)
+    value = mpmath.mpf(rng.randint(2, 9)) / 7
+    for argument in values:
+        a, b = (mpmath.mpf(rng.randint(10**6, 2 * 10**6)) / 10**6 for _ in range(2))
+        value = value + mpmath.sin(a * argument + b) + a * argument
+    return value
 
 
 def _power(base: Any, exponent: Any) -> Any:

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 from pipeline.maths.numerals import Numerals
 from pipeline.maths.tokens import Token, Unreadable
-from pipeline.maths.tree import Expr, Num, Op, Sym
-from pipeline.maths.vocabulary import ALIASES, CONSTANT_NAMES, FUNCTIONS, GREEK
+from pipeline.maths.tree import CALL, CONSTANTS, Expr, Num, Op, Sym
+from pipeline.maths.vocabulary import ALIASES, APPLIED, CONSTANT_NAMES, FUNCTIONS, GREEK
 
 DEEPEST = 40
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
@@ -89,6 +89,8 @@ class _Parser(Numerals):
 
     def _marked(self, tree: Expr) -> Expr:
         while (sign := self.take("!", "%", r"\circ")) is not None:
+            if sign == "!" and self.peek() == "!":
+                raise Unreadable("a double factorial")
             tree = Op({"!": "fact", "%": "percent"}.get(sign, "degree"), (tree,))
         return tree
 
@@ -150,7 +152,7 @@ class _Parser(Numerals):
         if name in CONSTANT_NAMES or name in GREEK:
             return self._indexed(CONSTANT_NAMES.get(name, name))
         if len(name) == 1:
-            return self._at_a_number(name) or self._indexed(name)
+            return self._applied(self._indexed(name), depth)
         if len(name) > 3:
             if not self.names:
                 raise Unreadable(f"{name!r} is a word")
@@ -159,15 +161,18 @@ class _Parser(Numerals):
         self.tokens[self.at : self.at] = [Token("word", letter, glued=True) for letter in name[1:]]
         return self._indexed(name[0])
 
-    def _at_a_number(self, name: str) -> Expr | None:
-        """I(0), f(2): a value of a function, not a product, which might be 0 and hide all else."""
-        ahead = [token.text for token in self.tokens[self.at : self.at + 3]]
-        if len(ahead) < 3 or ahead[0] != "(" or ahead[2] != ")" or not ahead[1].isdigit():
-            return None
-        if ahead[1] != "0" and name not in "fghFGHPT":
-            return None
-        self.at += 3
-        return Sym(f"{name}({ahead[1]})")
+    def _applied(self, name: Expr, depth: int) -> Expr:
+        """f(x), I(0): a value of a function, not a product, which might be 0 and hide all else.
+
+        Letters that are seldom functions are so only at a number: x(x + 1) is a product, x(0) is not.
+        """
+        if self.peek() != "(" or not isinstance(name, Sym) or name.name in CONSTANTS:
+            return name
+        ahead = [token.text for token in self.tokens[self.at + 1 : self.at + 3]]
+        at_a_number = len(ahead) == 2 and ahead[1] == ")" and ahead[0].isdigit()
+        if not at_a_number and name.name.rstrip("'") not in APPLIED:
+            return name
+        return Op(f"{CALL}{name.name}", self._arguments(depth))
 
     def _indexed(self, name: str) -> Expr:
         """A variable with its index or its primes, which make it another variable."""
@@ -201,7 +206,7 @@ class _Parser(Numerals):
         if name in FUNCTIONS:
             return self._function(name, depth)
         if name in CONSTANT_NAMES or name in GREEK:
-            return self._indexed(CONSTANT_NAMES.get(name, name))
+            return self._applied(self._indexed(CONSTANT_NAMES.get(name, name)), depth)
         raise Unreadable(f"\\{name} is not understood")
 
     def _root(self, depth: int) -> Expr:

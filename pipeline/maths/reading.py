@@ -208,7 +208,7 @@ class _Reader:
         if name is not None:
             return self._assign(name, parts)
         if is_point(parts[0]):
-            return self.form(parts[-1])
+            return Assign("".join(token.text for token in parts[0]), self.form(parts[-1]))
         if len(parts) == 2 and (variables(parse(parts[0])) or variables(parse(split_unit(parts[1])[0]))):
             return Equation(parse(parts[0]), parse(split_unit(parts[1])[0]))
         return self.form(parts[-1])

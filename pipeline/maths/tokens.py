@@ -47,6 +47,7 @@ _OVER = re.compile(r"\{([^{}]{1,200})\\(over|choose)\b([^{}]{1,200})\}")
 _LINE_SKIP = re.compile(r"(?<=\\\\)\s*\[[^\]]{0,12}\]")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _HAT = re.compile(r"\\(?:hat|vec|widehat|overrightarrow)\s*(?:\{\s*(\\?[A-Za-z]{1,12})\s*\}|([A-Za-z])\b)")
+_VECTOR = re.compile(r"\\(?:mathbf|vec|hat|overrightarrow)\b")
 # One upright letter that ends an answer is a unit: 4500\,\mathrm{J}; e, i and d are upright in mathematics too.
 _UPRIGHT = re.compile(r"(?<=[\d} ,;~])\\mathrm\s*\{\s*~?([A-Zacf-hj-z])\s*\}(?=[\s.$]*$)")
 _SUPERSCRIPT = re.compile(f"[{''.join(_SCRIPTS)}⁻]+")
@@ -55,6 +56,7 @@ _SIZES_AND_SPACES = r"""
 \qquad \, \! \; \: \> \( \) \[ \] \mathstrut \hfill \boldsymbol \bf \rm \it
 """
 _IGNORED = frozenset(_SIZES_AND_SPACES.split()) | {"\\ "}
+_CURRENCIES = {r"\$": "$", r"\euro": "€", r"\pounds": "£", r"\yen": "¥"}
 _SAME = {
     r"\dfrac": r"\frac",
     r"\tfrac": r"\frac",
@@ -141,6 +143,8 @@ def tokens(text: str) -> list[Token]:
     """The tokens of an answer. Raises Unreadable when it is too long or a group never closes."""
     if len(text) > LONGEST:
         raise Unreadable(f"longer than {LONGEST} characters")
+    if r"\times" in text and _VECTOR.search(text):
+        raise Unreadable("a product of vectors")
     text = _SPACED.sub(lambda run: run.group().replace(" ", ""), _THIN.sub("", plain_characters(text)))
     text = _BRACKETED_REPEAT.sub(r"\1\\overline{\2}", text)
     text = _UPRIGHT.sub(r"\\text{\1}", _HAT.sub(r"\1\2", text))
@@ -177,8 +181,8 @@ def _token(text: str, at: int, *, glued: bool) -> tuple[Token | None, int]:
         return None, match.end()
     if written == r"\%":
         return Token("sym", "%", glued), match.end()
-    if written == r"\$" or (kind == "cmd" and written in (r"\euro", r"\pounds")):
-        return Token("sym", "$", glued), match.end()
+    if written in _CURRENCIES:
+        return Token("sym", _CURRENCIES[written], glued), match.end()
     same = _SAME.get(written, written)
     if same in ("and", "or"):
         return Token("text", same), match.end()

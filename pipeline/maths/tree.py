@@ -33,6 +33,8 @@ class Op:
 Expr = Num | Sym | Op
 
 
+CALL = "value of "
+"""What the names of operations begin with that are functions nobody has defined: f of x."""
 INFINITY = Sym("oo")
 
 

@@ -109,7 +109,8 @@ def _in_unit(tokens: Sequence[Token], at: int) -> bool:
 def _unit(tokens: Sequence[Token]) -> Unit | None:
     powers: dict[str, int] = {}
     sign, next_power, last = 1, 1, ""
-    for word in _words(tokens):
+    words = _words(tokens)
+    for word in words:
         if word in ("/", "per"):
             sign = -1
         elif word in _SQUARE or word in _CUBE:
@@ -118,7 +119,8 @@ def _unit(tokens: Sequence[Token]) -> Unit | None:
             powers[last] *= int(word)
         else:
             last = _name(word)
-            if last and last not in _FILLER:
+            # Alone it is an ampere, between words an article.
+            if last and (last not in _FILLER or len(words) == 1):
                 powers[last] = powers.get(last, 0) + sign * next_power
                 next_power = 1
     return Unit(tuple(sorted(powers.items()))) if powers else None

@@ -22,6 +22,8 @@ GREEK = frozenset(_GREEK_NAMES.split())
 CONSTANT_NAMES = {"pi": "pi", "infty": "oo", "infinity": "oo", "oo": "oo", "inf": "oo"}
 ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc", "ceiling": "ceil"}
 NUMBER_WORDS = {word: number for number, word in enumerate(_COUNTING.split())}
+APPLIED = frozenset({"f", "g", "F", "G", "P", "u", "phi", "varphi", "psi", "delta"})
+"""Names that a bracket behind makes a function of what is in it."""
 COUNTS = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 HEDGES = frozenset(_HEDGES.split())
 """Words after a number that make it another one, or none."""

@@ -13,6 +13,7 @@ from pipeline.maths.vocabulary import NUMBER_WORDS
 _EMPTY = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
 )
+_SHORT = frozenset({"yes", "no", "true", "not", "all", "odd", "sum", "red"})
 _REALS = frozenset({"all real numbers", "all reals", "the real numbers", "all real x"})
 
 
@@ -53,7 +54,11 @@ def only_words(found: Sequence[Token]) -> str | None:
     if not words or (all(token.kind == "word" for token in found) and all(len(word) <= 3 for word in words)):
         # x, ab, pi: variables and constants; "no" and "yes" are words.
         plain = " ".join(words).lower()
-        return plain if plain in ("yes", "no", "true", "not", "all", "odd", "sum", "red") else None
+        return (
+            plain
+            if plain in NUMBER_WORDS or plain in ("yes", "no", "true", "not", "all", "odd", "sum", "red")
+            else None
+        )
     if any(is_known(word) for word in words) and len(words) == 1:
         return None
     return " ".join(token.text for token in found)
