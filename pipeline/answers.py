@@ -44,7 +44,7 @@ _NO_UNIT = re.compile(
 # A last line with any of these says more than one number.
 _UNSURE = re.compile(
     r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|[A-Za-z)]\s*-\s*\d|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
-    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
+    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|suppose|assum\w+|if|unless|contradiction|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
 )
 _TAKEN_BACK = re.compile(
     r"(?i)\b(?:that|this|it)\s+(?:cannot|can't|can\s+not|is\s+not|isn't|was)\s+(?:be\s+)?(?:right|correct|wrong)\b"
@@ -53,7 +53,7 @@ _TAKEN_BACK = re.compile(
 # Before an answer these say that it is none; behind it, that it is taken back.
 _SUPPOSED = re.compile(r"(?i)\b(?:not|never|suppose|assum\w+|if|incorrect|wrong|unless|cannot)\b[^.!?]*$|n't\b[^.!?]*$")
 _WERE = re.compile(r"(?i)\b(?:were|unless|but)\b[^.]*\b(?:not|also|it|could|might|or)\b")
-_REVISED = re.compile(r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|my\s+mistake)\b|\bno,\s")
+_REVISED = re.compile(r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|not\s+sure|could\s+also|my\s+mistake)\b|\bno,\s")
 _TAGGED = re.compile(r"(?s)<answer>\s*([^<>]{1,2000}?)\s*</answer>")
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")

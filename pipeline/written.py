@@ -23,7 +23,7 @@ _LETTERS = re.compile(r"(?:^|[\s,/&(])\(([A-J])\)|\b(?:and|or|no,?)\s+\(?([A-J])
 _NOT_THAT = re.compile(r"(?i),?\s*\(?\bnot\s+\(?[A-J]\)?.*$")
 _CHOICE = re.compile(
     r"(?is)(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)\b\s*(?:is\b)?\s*:?\s*)?[\[({]?([A-Z])[\])}]?"
-    r"(?:\s*[.:)]\s*.*|\s+is\s+(?:correct|right).*|,?\s*\(?not\s.*|)"
+    r"(?:\s*[.:)–—]\s*.*|\s+-\s.*|\s+is\s+(?:correct|right).*|,?\s*\(?not\s.*|)"
 )
 _SEVERAL = re.compile(r"\(?[A-J]\)?(?:(?:\s*[,;/&]\s*|\s+)(?:(?:and|&)\s+)?\(?[A-J]\)?|(?<=[A-J])[A-J])+")
 

@@ -250,6 +250,4 @@ _MPMATH = {
     "sinh": "sinh",
     "cosh": "cosh",
     "tanh": "tanh",
-    "Re": "re",
-    "Im": "im",
 }

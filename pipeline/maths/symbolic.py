@@ -33,8 +33,8 @@ def judge(gold: str, found: str) -> tuple[str, str]:
         return "undecided", f"an answer of more than {LONGEST:,} characters"
     algebra = _Algebra()
     try:
-        if not _LABEL.match(gold):
-            found = _LABEL.sub("", found)
+        if (label := _LABEL.match(found)) and not _LABEL.match(gold):
+            found = found[label.end() :]
         outcome = compare(read(gold), read(found), values=algebra.values)
     except (Unreadable, RecursionError) as error:
         return _unread(gold, found, str(error) or "nested too deeply")
@@ -148,8 +148,6 @@ _OPERATIONS: dict[str, Any] = {
     "arctan": "atan",
     "arccot": "acot",
     "ceil": "ceiling",
-    "Re": "re",
-    "Im": "im",
     **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "floor")},
 }
 

@@ -1,7 +1,7 @@
 """The names that written mathematics has for functions, letters and numbers."""
 
 _FUNCTION_NAMES = """
-sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh ln log lg exp det gcd lcm max min Re Im sgn floor
+sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh ln log lg exp det gcd lcm max min sgn floor
 ceil abs sqrt
 """
 _GREEK_NAMES = """
