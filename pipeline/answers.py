@@ -21,10 +21,14 @@ _NEGATED = re.compile(r"(?:^|[=$(\[:]|\bis)\s*-\s*$")
 _TAIL_CHARACTERS = 4000
 _INTRODUCED = re.compile(
     r"""(?ix)
-    ^[*_>\s\#-]*(?:\#{4}|(?:so\s|thus\s|hence\s)?(?:my\s|the\s)?(?:final\s|correct(?:ed)?\s|revised\s|updated\s|actual\s)?(?:answer|option|choice|result)\s?\**\s?[:=]|A\s?:)
+    ^[*_>\s\#-]*
+      (?:\#{4}|A\s?:|(?:so\s|thus\s|hence\s)?(?:my\s|the\s)?(?:final\s|correct(?:ed)?\s|revised\s|updated\s|actual\s)?
+      (?:answer|option|choice|result)\s?\**\s?[:=])
+    | \#{4}\s
     | (?<=[.!?])\s+(?:final\s|corrected\s|revised\s)?answer\s?[:=]
-    | \b(?:answers?|results?|solutions?|correct\ (?:option|choice)|(?:option|choice)\ is)\b(?:\sto\s(?:the|this)\s\w+)?
-      \s(?:is|are|would\sbe|should\sbe|must\sbe|comes\sto|equals)\b\s?(?:therefore|thus|then|simply|just|option|choice|equal\sto)?\s?:?
+    | \b(?:answers?|results?|solutions?|(?:correct|best|right)\ (?:option|choice)|(?:option|choice)\ is)\b
+      (?:\sto\s(?:the|this)\s\w+)?\s(?:is|are|would\sbe|should\sbe|must\sbe|comes\sto|equals)\b
+      \s?(?:therefore|thus|then|simply|just|option|choice|equal\sto)?\s?:?
     """
 )
 _PLAIN_NUMBER = re.compile(rf"(?<![\w.])(?:{NUMBER})(?![\w]|\.\d)")
@@ -53,7 +57,9 @@ _TAKEN_BACK = re.compile(
 # Before an answer these say that it is none; behind it, that it is taken back.
 _SUPPOSED = re.compile(r"(?i)\b(?:not|never|suppose|assum\w+|if|incorrect|wrong|unless|cannot)\b[^.!?]*$|n't\b[^.!?]*$")
 _WERE = re.compile(r"(?i)\b(?:were|unless|but)\b[^.]*\b(?:not|also|it|could|might|or)\b")
-_REVISED = re.compile(r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|not\s+sure|could\s+also|my\s+mistake)\b|\bno,\s")
+_REVISED = re.compile(
+    r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|not\s+sure|could\s+also|my\s+mistake)\b|\bno,\s"
+)
 _TAGGED = re.compile(r"(?s)<answer>\s*([^<>]{1,2000}?)\s*</answer>")
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")

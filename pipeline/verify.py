@@ -164,8 +164,8 @@ def quick(found: str, gold: str) -> Verdict | None:
     """The verdict where it takes no reading: the same text, or two exact numbers and gold no decimal."""
     if normal(found) == normal(gold):
         return Verdict("correct", found, "same")
-    if _LETTER.fullmatch(gold) and choice(found) == choice(gold):
-        return Verdict("correct", found, "choice")
+    if _LETTER.fullmatch(gold) and choice(found) is not None:
+        return Verdict("correct" if choice(found) == choice(gold) else "wrong", found, "choice")
     gold_value, found_value = exact_number(gold), exact_number(found)
     if gold_value is None or found_value is None:
         return None

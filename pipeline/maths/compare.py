@@ -32,6 +32,7 @@ from pipeline.maths.outcome import Outcome, Values, all_same
 from pipeline.maths.regions import regions
 from pipeline.maths.tree import Expr, Op, Sym, variables
 from pipeline.maths.values import ValueComparison
+from pipeline.maths.vectors import in_unit_vectors
 from pipeline.maths.vocabulary import GREEK
 
 
@@ -96,6 +97,8 @@ class _Comparison:
             named = self._named(gold.items, found.items)
             if named is not None:
                 return named
+        if isinstance(found, Seq) and any(isinstance(item, Seq) for item in _members(gold)):
+            found = Listing((found,))
         if isinstance(found, Seq):
             ordered = self._each(_members(gold), found.items)
             return ordered if ordered.says != "different" else Outcome("unsure", "an ordered answer to a set")
@@ -187,6 +190,8 @@ class _Comparison:
             return self._each(gold.items, tuple(item for row in found.rows for item in row))
         if isinstance(found, SetOf):
             return Outcome("unsure", "a set stands against a tuple or an interval")
+        if isinstance(found, Value) and (parts := in_unit_vectors(found.tree, len(gold.items))) is not None:
+            return self._each(gold.items, parts)
         if not isinstance(found, Seq):
             return _unlike(gold, found)
         angle = r"\langle" in (gold.opener, found.opener)
@@ -200,6 +205,8 @@ class _Comparison:
             if [len(row) for row in gold.rows] != [len(row) for row in found.rows]:
                 return Outcome("different", "another shape")
             return self._each(_cells(gold), _cells(found))
+        if isinstance(found, Value) and (parts := in_unit_vectors(found.tree, len(gold.rows))) is not None:
+            return self._each(_cells(gold), parts)
         if isinstance(found, Seq) and all(len(row) == 1 for row in gold.rows):
             return self._each(_cells(gold), found.items)
         if isinstance(found, Seq) and all(isinstance(item, Seq) for item in found.items):

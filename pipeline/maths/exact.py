@@ -4,11 +4,10 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from pipeline.maths.tokens import Unreadable
-from pipeline.maths.tree import Expr, Num, Op, Sym
+from pipeline.maths.tree import Expr, Num, Sym
 
-BITS = 20_000
-"""The longest numerator or denominator, bits: some 6,000 digits."""
+BITS = 40_000
+"""The longest numerator or denominator, bits: some 12,000 digits."""
 
 
 class TooLarge(ValueError):
@@ -22,41 +21,30 @@ def exact(tree: Expr) -> Fraction | None:
     if isinstance(tree, Sym):
         return None
     if tree.name == "base":
-        return in_base(tree)
+        return exact(tree.args[0])
     values = [exact(arg) for arg in tree.args]
     known = [value for value in values if value is not None]
     if len(known) < len(values) or tree.name not in _EXACT:
         return None
     value: Fraction | None = _EXACT[tree.name](*known)
     if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
-        raise TooLarge("more than 6,000 digits")
+        raise TooLarge("more than 12,000 digits")
     return value
-
-
-def in_base(tree: Op) -> Fraction:
-    """The value of digits in a base. Raises Unreadable for a digit that the base lacks."""
-    digits, base = tree.args
-    assert isinstance(digits, Num)
-    assert isinstance(base, Num)
-    try:
-        return Fraction(int(str(digits.value.numerator), int(base.value)))
-    except ValueError as error:
-        raise Unreadable(f"{digits.value} has digits that base {base.value} lacks") from error
 
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
     if exponent.denominator != 1:
         return None
     if abs(exponent) * max(base.numerator.bit_length(), base.denominator.bit_length()) > BITS:
-        raise TooLarge("more than 6,000 digits")
+        raise TooLarge("more than 12,000 digits")
     return Fraction(base ** int(exponent))
 
 
 def _exact_factorial(n: Fraction) -> Fraction | None:
     if n.denominator != 1 or n < 0:
         return None
-    if n > 1500:
-        raise TooLarge("a factorial of more than 1,500")
+    if n > 3000:
+        raise TooLarge("a factorial of more than 3,000")
     return Fraction(math.factorial(int(n)))
 
 

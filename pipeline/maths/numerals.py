@@ -96,9 +96,19 @@ class Numerals(Cursor):
         self.at += 1
         if not base.isdigit() or (bracket and self.take(")") is None) or (group and self.take("}") is None):
             raise Unreadable("an index against a number that is no base")
-        if tree.value.denominator != 1 or tree.value < 0 or not 2 <= int(base) <= 36:
+        if tree.value.denominator != 1 or tree.value < 0:
             raise Unreadable("a base against something else than digits")
-        return Op("base", (tree, Num(Fraction(base))))
+        return in_base(str(tree.value.numerator), base)
+
+
+def in_base(digits: str, base: str) -> Op:
+    """The value of digits in a base, which stays with it. Raises Unreadable for a digit that the base lacks."""
+    if not 2 <= int(base) <= 36:
+        raise Unreadable(f"base {base}")
+    try:
+        return Op("base", (Num(Fraction(int(digits, int(base)))), Num(Fraction(base))))
+    except ValueError as error:
+        raise Unreadable(f"{digits} has digits that base {base} lacks") from error
 
 
 def _repeated(whole: str, after: str, digits: str) -> Num:

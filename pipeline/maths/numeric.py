@@ -8,7 +8,7 @@ import math
 import random
 from typing import Any
 
-from pipeline.maths.exact import BITS, TooLarge, exact, in_base
+from pipeline.maths.exact import BITS, TooLarge, exact
 from pipeline.maths.tokens import Unreadable
 from pipeline.maths.tree import CALL, Expr, Num, Sym, symbols, variables
 
@@ -69,7 +69,7 @@ def _at_points(a: Expr, b: Expr, names: list[str], *, complex_too: bool) -> bool
                 continue
             if names and not complex_too and not (_is_real(one) and _is_real(other)):
                 continue
-            if not _near(one, other):
+            if not _near(one, other) and not _both_vanish(a, b, point, one - other):
                 return False
             usable += 1
     return True if usable >= (_ENOUGH if names else 1) else None
@@ -105,8 +105,18 @@ def _near(one: Any, other: Any) -> bool:
     if mpmath.isinf(one) or mpmath.isinf(other):
         return bool(one == other)
     size = max(abs(one), abs(other))
-    # Both may be a zero that was left over from rounding values near 1.
-    return bool(abs(one - other) <= max(size, mpmath.mpf(10) ** -30 if size < 1e-40 else 0) * mpmath.mpf(10) ** -40)
+    return bool(abs(one - other) <= size * mpmath.mpf(10) ** (20 - _DIGITS))
+
+
+def _both_vanish(a: Expr, b: Expr, point: dict[str, Any], difference: Any) -> bool:
+    """Whether a tiny difference is only rounding, as of 0 and the cosine of a right angle: more digits shrink it."""
+    import mpmath
+
+    if abs(difference) > mpmath.mpf(10) ** (20 - _DIGITS):
+        return False
+    with mpmath.workdps(2 * _DIGITS):
+        finer = abs(value_at(a, point) - value_at(b, point))
+        return bool(finer <= abs(difference) * mpmath.mpf(10) ** (20 - _DIGITS))
 
 
 def value_at(tree: Expr, point: dict[str, Any]) -> Any:
@@ -115,12 +125,12 @@ def value_at(tree: Expr, point: dict[str, Any]) -> Any:
 
     if isinstance(tree, Num):
         if max(tree.value.numerator.bit_length(), tree.value.denominator.bit_length()) > BITS:
-            raise TooLarge("more than 6,000 digits")
+            raise TooLarge("more than 12,000 digits")
         return mpmath.mpf(tree.value.numerator) / tree.value.denominator
     if isinstance(tree, Sym):
         return _symbol(tree.name, point)
     if tree.name == "base":
-        return value_at(Num(in_base(tree)), point)
+        return value_at(tree.args[0], point)
     values = [value_at(arg, point) for arg in tree.args]
     if any(mpmath.isinf(value) for value in values) and tree.name not in ("neg", "add"):
         raise ValueError("infinity is no number to compute with")

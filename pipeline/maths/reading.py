@@ -19,11 +19,13 @@ from pipeline.maths.forms import (
     Residue,
     Seq,
     SetOf,
+    Text,
     Union,
     Value,
     as_interval,
     spread,
 )
+from pipeline.maths.numerals import in_base
 from pipeline.maths.parser import parse
 from pipeline.maths.regions import half_line, without
 from pipeline.maths.splitting import CLOSE, OPEN, closes, cut, items_in, outside, several
@@ -44,6 +46,9 @@ _INTEGER = re.compile(
     r"\s*\\in\s*\\(?:mathbb|mathbf|Z)\s*\{?\s*Z?\s*\}?[\s).}]*$"
 )
 PARAMETER = "Z"
+# 2025-03-14 is no subtraction.
+_DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
+_IN_BASE = re.compile(r"\$?(?:\\text\s*\{)?(?P<digits>\d*[A-F][0-9A-F]*|\d+[A-F][0-9A-F]*)\}?_\{?(?P<base>\d\d?)\}?\$?")
 _MODULO = frozenset({r"\pmod", r"\bmod", r"\mod", "mod"})
 _ALIGNED = frozenset({"aligned", "align", "gathered", "split"})
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
@@ -51,6 +56,10 @@ _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix",
 
 def read(text: str) -> Form:
     """The form of a written answer. Raises Unreadable when a part of it is not understood."""
+    if _DATE.fullmatch(text.strip()):
+        return Text(text.strip())
+    if based := _IN_BASE.fullmatch(text.strip()):
+        return Value(in_base(based["digits"], based["base"]), text=text)
     text, parameter = _parameter(_FOR_ALL.sub("", text))
     found = _forward(tokens(_based(text)))
     while found and found[-1].text in (".", ",", ";"):
@@ -270,10 +279,23 @@ def _times(factor: Expr, cell: Form) -> Form:
     return replace(cell, tree=Op("mul", (factor, cell.tree)))
 
 
-def _between(items: list[Form]) -> Interval | None:
-    """x >= 2 and x < 5: the interval that two half-lines have in common."""
-    if len(items) != 2 or not all(isinstance(item, Interval) for item in items):
+def _hole(region: Union) -> Expr | None:
+    """The one point that a line lacks."""
+    parts = [part for part in region.parts if isinstance(part, Interval)]
+    if len(parts) != 2 or parts[0].low != LINE.low or parts[1].high != LINE.high or parts[0].high != parts[1].low:
         return None
+    return parts[0].high
+
+
+def _between(items: list[Form]) -> Form | None:
+    """x >= 2 and x < 5: what two regions have in common."""
+    if len(items) != 2 or not all(isinstance(item, Interval | Union) for item in items):
+        return None
+    region = [item for item in items if isinstance(item, Interval)]
+    holes = [item for item in items if isinstance(item, Union)]
+    if len(region) == len(holes) == 1 and (hole := _hole(holes[0])) is not None:
+        # x >= -1 and x != 2
+        return without(region[0], SetOf((Value(hole),)))
     up = [item for item in items if isinstance(item, Interval) and item.high == INFINITY]
     down = [item for item in items if isinstance(item, Interval) and item.low == LINE.low]
     if len(up) != 1 or len(down) != 1 or up == down:

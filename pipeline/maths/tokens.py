@@ -149,6 +149,8 @@ def tokens(text: str) -> list[Token]:
     text = _BRACKETED_REPEAT.sub(r"\1\\overline{\2}", text)
     text = _UPRIGHT.sub(r"\\text{\1}", _HAT.sub(r"\1\2", text))
     text = _COLOUR.sub("", _LINE_SKIP.sub("", text)).replace("{:}", ":")
+    if "{" not in text and text.count(r"\over") == 1:
+        text = "{" + text + "}"
     text = _OVER.sub(lambda over: rf"\{'frac' if over[2] == 'over' else 'binom'}{{{over[1]}}}{{{over[3]}}}", text)
     out: list[Token] = []
     at, glued = 0, False

@@ -1,5 +1,6 @@
 r"""Units behind a value: `10 \text{ cm}^2`, `18 dollars per day`, `90^\circ`; what they are and how they convert."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,6 +40,9 @@ _UNITS = {
     for dimension, name, factor, *aliases in (line.split() for line in _TABLE.strip().splitlines())
     for alias in (name, *aliases)
 }
+_SPACE = re.compile(r"\\[,;:! ]|[{}()'\",]")
+_POWER = re.compile(r"\^\s*(-?)\s*(\d)")
+_WORD = re.compile(r"-?\d+|[^\W\d_]+|/|[°¢%]")
 _SQUARE, _CUBE = frozenset({"square", "sq"}), frozenset({"cubic", "cu"})
 _FILLER = frozenset({"of", "the", "a", "an", "total", "each", "long", "wide", "high", "tall", "away", "old", "units"})
 
@@ -48,6 +52,9 @@ class Unit:
     """A unit as powers of its parts: km/h is {km: 1, h: -1}. Words that are no known unit are parts of their own."""
 
     powers: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return " ".join(name if power == 1 else f"{name}^{power}" for name, power in self.powers)
 
     @property
     def known(self) -> bool:
@@ -101,9 +108,9 @@ def _in_unit(tokens: Sequence[Token], at: int) -> bool:
     if token.text in ("/", "."):
         return True
     after_unit = at >= 1 and (tokens[at - 1].text == "^" or tokens[at - 1].text == "{")
-    if token.kind == "num" and token.text in ("2", "3") and after_unit:
+    if token.kind == "num" and token.text in ("1", "2", "3") and (after_unit or tokens[at - 1].text == "-"):
         return True
-    return token.text in ("^", "{", "}") and any(_begins(t) for t in tokens[max(0, at - 4) : at])
+    return token.text in ("^", "{", "}", "-") and any(_begins(t) for t in tokens[max(0, at - 4) : at])
 
 
 def _unit(tokens: Sequence[Token]) -> Unit | None:
@@ -115,8 +122,9 @@ def _unit(tokens: Sequence[Token]) -> Unit | None:
             sign = -1
         elif word in _SQUARE or word in _CUBE:
             next_power = 2 if word in _SQUARE else 3
-        elif word in ("2", "3") and last:
-            powers[last] *= int(word)
+        elif word.lstrip("-").isdigit():
+            if last:
+                powers[last] *= int(word)
         else:
             last = _name(word)
             # Alone it is an ampere, between words an article.
@@ -127,11 +135,9 @@ def _unit(tokens: Sequence[Token]) -> Unit | None:
 
 
 def _words(tokens: Sequence[Token]) -> list[str]:
-    text = " ".join(token.text for token in tokens).lower()
-    for sign in "/^":
-        text = text.replace(sign, f" {sign} ")
-    words = (word.strip(",{}()'\"").replace(".", "") for word in text.split())
-    return [word for word in words if word and word != "^"]
+    """The words of a unit, a slash, and the digits of a power with its sign."""
+    text = _SPACE.sub(" ", " ".join(token.text for token in tokens).lower()).replace(".", "")
+    return _WORD.findall(_POWER.sub(r" \1\2 ", text))
 
 
 def _name(word: str) -> str:

@@ -13,6 +13,9 @@ _SHOWN_DIGITS = 4
 _FAR = Fraction(1, 50_000)
 
 
+_DEGREES, _RADIANS = Unit((("degree", 1),)), Unit((("radian", 1),))
+
+
 class ValueComparison:
     """Compares values; what needs algebra goes to `values`."""
 
@@ -23,6 +26,8 @@ class ValueComparison:
         if gold.percent != found.percent:
             return self._percent(gold, found)
         tree = found.tree
+        if found.unit == _RADIANS and gold.unit == _DEGREES:
+            return self._number(Op("degree", (gold.tree,)), found.tree)
         if gold.unit is not None and found.unit is not None and gold.unit != found.unit:
             factor = conversion(found.unit, gold.unit)
             if factor is None:
@@ -80,9 +85,20 @@ def _bases(gold: Expr, found: Expr) -> Outcome | None:
         return Outcome("same" if exact(gold) == exact(found) and gold == found else "different", "base")
     whole, other = (gold, found) if based[0] else (found, gold)
     assert isinstance(whole, Op)
-    if other == whole.args[0]:
+    if _same_digits(whole, other):
         return Outcome("unsure", "the same digits, with the base on one side only")
     return Outcome("unsure" if exact(whole) == exact(other) else "different", "base")
+
+
+def _same_digits(based: Op, other: Expr) -> bool:
+    value, base = (exact(arg) for arg in based.args)
+    digits = exact(other)
+    if digits is None or base is None or digits.denominator != 1 or digits < 0:
+        return False
+    try:
+        return int(str(digits.numerator), int(base)) == value
+    except ValueError:
+        return False
 
 
 def _is_based(tree: Expr) -> bool:
@@ -91,16 +107,15 @@ def _is_based(tree: Expr) -> bool:
 
 def _turned(gold: Value, found: Value) -> tuple[Expr, Expr] | None:
     """90 degrees against pi/2: the side with the sign in radians."""
-    degree = Unit((("degree", 1),))
-    if gold.unit == degree and found.unit is None:
+    if gold.unit == _DEGREES and found.unit is None:
         return Op("degree", (gold.tree,)), found.tree
-    if found.unit == degree and gold.unit is None:
+    if found.unit == _DEGREES and gold.unit is None:
         return gold.tree, Op("degree", (found.tree,))
     return None
 
 
 def _other_units(gold: Unit, found: Unit) -> Outcome:
-    names = "/".join(name for name, _ in found.powers), "/".join(name for name, _ in gold.powers)
+    names = str(found), str(gold)
     if gold.known and found.known and {n for n, _ in gold.powers}.isdisjoint(n for n, _ in found.powers):
         return Outcome("different", f"{names[0]} where {names[1]} is asked")
     return Outcome("unsure", f"{names[0]} where {names[1]} is asked")
