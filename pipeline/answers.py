@@ -8,7 +8,7 @@ stated counts. A reply that ends on two different answers has two, and both must
 import itertools
 import re
 
-from pipeline.prompts import split
+from pipeline.prompts import after_thought
 from pipeline.written import MINUS, NUMBER, choice, exact_number, normal, trimmed
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*(?P<brace>\{)?")
@@ -17,7 +17,18 @@ _BETWEEN_BOXES = re.compile(
     r"|\b[A-Za-z](?:_\d)?\s*=|\\\\)*+"
 )
 _LONGEST_BETWEEN = 60
-_NEGATED = re.compile(r"(?:^|[=$(\[:]|\bis)\s*-\s*$")
+LONGEST = 4000
+"""Characters; a longer answer is judged by nobody."""
+_NEGATED = re.compile(r"(?:[=$(\[:]|\bis)\s*-(?:\s|\\,|\$)*$|(?:^|\s)-(?:\\,|\$)*$")
+# A box is a part of a formula, or denied: 2\boxed{5}, \boxed{5}^2, x > \boxed{5}, not \boxed{5}.
+_BEFORE_BOX = re.compile(
+    r"(?i)(?:\d|[\^_/+<>≠×·!]\s*\{?|[\d)}]\s*-\s*|\\(?:times|cdot|ne|neq|lt|gt|le|ge|leq|geq|not|sqrt|pm)\b\s*\{?"
+    r"|\\[dt]?frac\s*(?:\{[^{}]*\}\s*)?\{\s*|\b(?:not|isn't|never|minus|negative|than)\s*[:$*]*\s*)$"
+)
+_AFTER_BOX = re.compile(
+    r"(?i)(?:\d|!|/|\.\d|_|\^(?!\s*\{?\s*\\circ)|\s*\\(?:times|cdot|pmod|bmod)\b|\s*[+*-]\s*[\d\\(]"
+    r"|\$?\s*(?:million|billion|thousand|hundred|dozen)s?\b|\$?\s+is\s+(?:false|wrong|incorrect|not)\b)"
+)
 _TAIL_CHARACTERS = 4000
 _INTRODUCED = re.compile(
     r"""(?ix)
@@ -42,26 +53,31 @@ _QUOTED = re.compile(rf"(?<![{_QUOTES}])[{_QUOTES}]+([^\s{_QUOTES}]+)[{_QUOTES}]
 _ENDS_QUOTED = re.compile(rf"(?:\bis|:)\s*[{_QUOTES}]+[^\s{_QUOTES}]+[{_QUOTES}]+\.?$")
 # After a number these make another number, or no answer, of it; other words are units.
 _NO_UNIT = re.compile(
-    r"(?i)\b(?:pi|thousand|million|billion|trillion|hundred|dozen|half|less|more|fewer|than|or|and|to|plus|minus|over"
+    r"(?i)\b(?:pi|(?:thousand|million|billion|trillion|hundred|dozen|ten|pair|score)(?:th)?s?|half|halves|gross|grand|less|more|fewer|than|or|and|to|plus|minus|over"
     r"|squared|cubed|root|mod)\b"
 )
 # A last line with any of these says more than one number.
 _UNSURE = re.compile(
     r"(?i)[+*/^_<>\\×÷≤≥≈]|\d\s*[x-]\s*[\dx]|[A-Za-z)]\s*-\s*\d|\b(?:not|no|or|less|more|fewer|than|about|approximately|around|nearly|almost"
-    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|suppose|assum\w+|if|unless|contradiction|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
+    r"|between|least|most|maybe|perhaps|guess|tries|try|give\s+up|see|page|problem|chapter|figure|example|equation|theorem|step|doubt|says|said|claims|sorry|error|only|questions?|suppose|assum\w+|if|unless|contradiction|can't|cannot|unsure|thousand|million|billion|dozen)\b|n't"
 )
 _TAKEN_BACK = re.compile(
-    r"(?i)\b(?:that|this|it)\s+(?:cannot|can't|can\s+not|is\s+not|isn't|was)\s+(?:be\s+)?(?:right|correct|wrong)\b"
+    r"(?i)\b(?:mistake|correction|actually|it\s+should\s+be|but\s+wait)\b[^\n]{0,200}(?:\d|\bit(?:'s|\s+is)\b)|\b(?:that|this|it)\s+(?:cannot|can't|can\s+not|is\s+not|isn't|was)\s+(?:be\s+)?(?:right|correct|wrong)\b"
     r"|\b(?:could\s+not|cannot|can't|couldn't)\s+find\s+(?:the|an)\s+answer"
 )
 # Before an answer these say that it is none; behind it, that it is taken back.
-_SUPPOSED = re.compile(r"(?i)\b(?:not|never|suppose|assum\w+|if|incorrect|wrong|unless|cannot)\b[^.!?]*$|n't\b[^.!?]*$")
+_ASKED = re.compile(r"^[^.!?]{0,80}\?")
+_SUPPOSED = re.compile(
+    r"(?i)\b(?:not|never|doubt|says|said|claims|suppose|assum\w+|if|incorrect|wrong|unless|cannot)\b[^.!?]*$|n't\b[^.!?]*$"
+)
 _WERE = re.compile(r"(?i)\b(?:were|unless|but)\b[^.]*\b(?:not|also|it|could|might|or)\b")
 _REVISED = re.compile(
     r"(?i)\b(?:wait|hmm+|actually|correction|scratch\s+that|sorry|not\s+sure|could\s+also|my\s+mistake)\b|\bno,\s"
 )
 _TAGGED = re.compile(r"(?s)<answer>\s*([^<>]{1,2000}?)\s*</answer>")
 _CALCULATED = re.compile(r"<<[^<>]{0,200}>>")
+_NOT_OTHER = re.compile(r",\s+not\s.*$", re.DOTALL)
+_LABELLED = re.compile(r"(?i)[*_\s]*(?:final\s+|corrected\s+)?answer\s*\**\s*:")
 _SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}|[.!?]\s")
 _WORDS_IN_TEXT = re.compile(r"\\(?:text|mbox|mathrm|begin|end)\s*\{[^{}]*\}")
 _BOLD = re.compile(r"(?<![\w)])\*\*(?=\S)([^*\n]{1,500})\*\*(?![\w(])")
@@ -76,10 +92,14 @@ _DENIED = re.compile(r"(?i)\b(?:not|cannot|incorrect|wrong)\b|n't|\bno\b|\bor\b|
 _DOUBT = re.compile(r"(?i)\b(?:not|no|or|about|approximately|around|maybe|perhaps|guess|cannot|unsure|if)\b|n't|\?")
 
 
+class Unclear(ValueError):
+    """The reply says an answer in a way that leaves open whether it is meant; the message says how."""
+
+
 def final_answers(reply: str, *, kind: str, gold: str) -> list[str]:
     """The answers that the reply ends on; none when it states none or its last box is cut off, two when it ends on two
-    different ones."""
-    reply = _after_thought(reply).replace(MINUS, "-")
+    different ones. Raises Unclear where the last answer may not be meant as it stands."""
+    reply = after_thought(reply).replace(MINUS, "-")
     if tagged := _TAGGED.findall(reply[-_TAIL_CHARACTERS:]):
         reply = tagged[-1] if _BOX.search(tagged[-1]) else f"The answer is {tagged[-1]}"
     boxes = list(_BOX.finditer(reply))
@@ -87,16 +107,13 @@ def final_answers(reply: str, *, kind: str, gold: str) -> list[str]:
         stated = _without_box(reply[-_TAIL_CHARACTERS:], kind=kind, gold=gold)
         return [] if stated is None else [stated]
     boxed, end = _boxed(reply, boxes)
-    tail = reply[end : end + _TAIL_CHARACTERS]
-    if boxed is None or _TAKEN_BACK.search(tail):
+    if boxed is None:
         return []
+    tail = reply[end:][-_TAIL_CHARACTERS:]
+    if _TAKEN_BACK.search(tail):
+        raise Unclear("what follows the box takes it back")
     after = _stated_after(tail, kind=kind, gold=gold)
-    return [boxed] if after is None or normal(after) == normal(boxed) else [boxed, after]
-
-
-def _after_thought(reply: str) -> str:
-    """Without a thought that came along with the reply; one that never ends leaves nothing."""
-    return split(reply, truncated=True).reply if "think>" in reply else reply
+    return [boxed] if after is None or len(boxed) > LONGEST or normal(after) == normal(boxed) else [boxed, after]
 
 
 def _boxed(reply: str, boxes: list[re.Match[str]]) -> tuple[str | None, int]:
@@ -112,8 +129,12 @@ def _boxed(reply: str, boxes: list[re.Match[str]]) -> tuple[str | None, int]:
             break
         together.insert(0, inside)
         start = box.start()
-    if len({normal(inside) for inside in together}) == 1:
-        return (f"-{last}" if _NEGATED.search(reply[max(0, start - 20) : start]) else last), end
+    before = reply[max(0, start - 40) : start]
+    negated = _NEGATED.search(before)
+    if (not negated and _BEFORE_BOX.search(before)) or _AFTER_BOX.match(reply[end : end + 40]):
+        raise Unclear("the box is a part of something: " + " ".join(reply[max(0, start - 20) : end + 15].split())[:80])
+    if max(map(len, together)) > LONGEST or len({normal(inside) for inside in together}) == 1:
+        return (f"-{last}" if negated else last), end
     return (" or " if "or" in reply[start:end].split() else ", ").join(together), end
 
 
@@ -143,15 +164,23 @@ def _unwrapped(inside: str) -> str:
 
 def _stated_after(tail: str, *, kind: str, gold: str) -> str | None:
     """Another answer that is stated behind the box, if it is plainly one."""
-    if kind not in ("math", "choice"):
-        return None
     for line in reversed([" ".join(line.split()) for line in tail.splitlines() if line.strip()]):
         introduced = list(_INTRODUCED.finditer(line))
         if introduced and (answer := line[introduced[-1].end() :].strip()):
             stated = _stated(answer, kind=kind, gold=gold)
-            plain = choice(stated) if kind == "choice" else exact_number(stated) is not None
-            return stated if plain else None
+            if _is_answer(stated, kind=kind, line=line):
+                return stated
     return None
+
+
+def _is_answer(stated: str, *, kind: str, line: str) -> bool:
+    """Whether what follows "the answer is" behind a box is an answer: "the answer is clear" has none."""
+    if kind == "choice":
+        return choice(stated) is not None
+    if kind == "math":
+        formula = len(stated) <= 80 and re.search(r"\d|\\|=", stated) and not _SENTENCE.search(stated)
+        return exact_number(stated) is not None or bool(formula)
+    return kind == "text" and len(stated) <= 80 and _LABELLED.match(line) is not None
 
 
 def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
@@ -167,7 +196,9 @@ def _without_box(reply: str, *, kind: str, gold: str) -> str | None:
         if _SUPPOSED.search(lines[place][: introduced[-1].end()]) or _WERE.search(answer):
             continue
         if _REVISED.search("\n".join([_after_sentence(answer), *lines[place + 1 :]])):
-            return None
+            raise Unclear("what follows the answer takes it back")
+        if _ASKED.search(answer):
+            raise Unclear("the answer is asked, not given")
         if answer.strip(" $:."):
             return _stated(lines[place][introduced[-1].end() :].strip(), kind=kind, gold=gold)
         if place + 1 < len(lines):
@@ -214,7 +245,7 @@ def _stated(answer: str, *, kind: str, gold: str) -> str:
     segments = [next(filter(None, groups)) for groups in _SEGMENT.findall(answer)]
     if len(segments) == 1 and not re.search(r"\d", _SEGMENT.sub("", answer)) and not _DOUBT.search(answer):
         answer = segments[0] + _unit_behind(answer)
-    answer = trimmed(answer.replace("`", ""))
+    answer = _NOT_OTHER.sub("", trimmed(answer.replace("`", "")))
     if kind == "choice" or re.search(r"[A-Za-z$%]", gold):
         return answer
     # "18 dollars per day" states 18; "3x + 2" or "x + 3" are left for the algebra.

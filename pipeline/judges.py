@@ -17,6 +17,8 @@ from pipeline.judge_process import WALL_FACTOR
 _ROOT = Path(__file__).resolve().parent.parent
 _GRACE_S = 10.0
 _START_S = 120.0
+# Votes may take ten times what a comparison may.
+_MOST_TIMES = 10
 
 
 class Judge:
@@ -32,7 +34,7 @@ class Judge:
         """The judge's answer, or {"verdict": "undecided", "why"} when it found none within its limits."""
         process = self._process or self._start()
         try:
-            return self._asked(process, question, within_s=self._cpu_s * WALL_FACTOR + _GRACE_S)
+            return self._asked(process, question, within_s=self._cpu_s * WALL_FACTOR * _MOST_TIMES + _GRACE_S)
         except (BrokenPipeError, EOFError, TimeoutError):
             # The kernel's timers end a judge long before; this is for one that something else has stopped or ended.
             self.kill()

@@ -1,5 +1,6 @@
 """The prompts, and the split of a reply into thought and answer: the only place that knows the tags."""
 
+import re
 from dataclasses import dataclass
 from string import Formatter
 
@@ -111,6 +112,21 @@ def split(raw: str, *, truncated: bool) -> Split:
         inside = raw.split(OPEN, 1)[1].strip()
         return Split(thought=inside, reply="") if truncated else Split(thought="", reply=inside)
     return Split(thought="", reply=raw.strip())
+
+
+_OTHERS = re.compile(
+    r"(?i)</(?:think|thinking|thought|reasoning)>|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>"
+)
+_OPENS = re.compile(r"(?i)\s*(?:<(?:think|thinking|thought|reasoning)>|<\|begin_of_thought\|>)")
+
+
+def after_thought(reply: str) -> str:
+    """What follows a thought that stayed in a reply, by the tags that models write; a thought that never ends leaves
+    nothing."""
+    closed = list(_OTHERS.finditer(reply))
+    if closed:
+        return reply[closed[-1].end() :]
+    return "" if _OPENS.match(reply) else reply
 
 
 def join_open(*, thought: str, reply: str) -> str:

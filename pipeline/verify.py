@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, TypeVar
 
-from pipeline.answers import final_answers
+from pipeline.answers import LONGEST, Unclear, final_answers
 from pipeline.judges import Judge
 from pipeline.programs.code_tests import judge_code
 from pipeline.programs.sandbox import SandboxSettings
@@ -86,7 +86,11 @@ class Verifier:
         classes = list(range(len(distinct)))
         if kind == "math" and len(firsts) > 1:
             sent = [_sendable(text) for text in firsts]
-            classes = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": sent})).get("votes", classes)
+            told = self._asked(lambda judge: judge.ask({"ask": "votes", "answers": sent})).get("votes")
+            if told is None:
+                # Which are equal is not known then, and votes that are made up would elect somebody.
+                return [None] * len(found)
+            classes = told
         of = dict(zip(distinct, classes, strict=True))
         numbers = iter(exact)
         return [None if text is None else of[next(numbers)] for text in found]
@@ -119,9 +123,10 @@ class Verifier:
         if len(verdicts) == 1:
             return verdicts[0]
         shown = " | ".join(found)
-        if all(verdict.verdict == "correct" for verdict in verdicts):
-            return Verdict("correct", shown, verdicts[-1].why)
-        return Verdict("wrong", shown, "two different final answers")
+        if any(verdict.verdict == "wrong" for verdict in verdicts):
+            return Verdict("wrong", shown, "two different final answers")
+        doubts = [verdict for verdict in verdicts if verdict.verdict == "undecided"]
+        return Verdict("undecided", shown, doubts[0].why) if doubts else Verdict("correct", shown, verdicts[-1].why)
 
     def _asked(self, ask: Callable[[Judge], _Given]) -> _Given:
         judge = self._idle.get()
@@ -142,7 +147,12 @@ def decide(submission: Submission) -> Verdict | list[str]:
     if submission.kind == "judge" or submission.kind not in KINDS:
         return Verdict("undecided", None, _UNJUDGED.get(submission.kind, f"unknown kind {submission.kind!r:.40}"))
     gold = _bare(submission.gold)
-    found = final_answers(submission.reply, kind=submission.kind, gold=gold)
+    try:
+        found = final_answers(submission.reply, kind=submission.kind, gold=gold)
+    except Unclear as doubt:
+        return Verdict("undecided", None, str(doubt))
+    if any(len(answer) > LONGEST for answer in found):
+        return Verdict("undecided", found[-1][:LONGEST], f"an answer of more than {LONGEST:,} characters")
     if not found:
         return Verdict("wrong", None, "no_answer")
     if submission.kind == "choice":

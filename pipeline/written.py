@@ -12,14 +12,16 @@ _FRACTION = re.compile(rf"(?P<sign>[-+]?)\\[dt]?frac\s*\{{(?P<top>{NUMBER})\}}\s
 _SHORT_FRACTION = re.compile(r"(?P<sign>[-+]?)\\[dt]?frac\s*(?P<top>\d)\s*(?P<bottom>\d)")
 _RATIO = re.compile(rf"(?P<sign>)(?P<top>{NUMBER})\s*/\s*(?P<bottom>{NUMBER})")
 _POWER = re.compile(rf"(?:(?P<mantissa>{NUMBER})\s*(?:\\times|\\cdot|\*|x)\s*)?10\s*\^\s*\{{?(?P<e>[-+]?\d{{1,4}})\}}?")
-_WRAPPING = re.compile(
-    r"^[$*]+|[$*]+$|^\\\(|\\\)$|^\\\[|\\\]$|^\\\$|(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle"
-)
+_OPENING = re.compile(r"(?:[$*\s]|\\[(\[$])*+")
+_CLOSERS = frozenset({r"\)", r"\]"})
+_INNER = re.compile(r"(?<!\\)\\[,;!: ]|\\left\b|\\right\b|\\displaystyle")
 _FULL_STOP = re.compile(r"(?<!\.)\.$")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 _ARTICLE = re.compile(r"(?i)^(?:the|an?)\s+(?=\w{2})")
 _TAIL = re.compile(r"(?:\s*(?:\\%|%|\^\s*\{?\s*\\circ\s*\}?|\\circ|°))+$")
-_LETTERS = re.compile(r"(?:^|[\s,/&(])\(([A-J])\)|\b(?:and|or|no,?)\s+\(?([A-J])\b|\b([A-J])\s+is\b", re.IGNORECASE)
+_LETTERS = re.compile(
+    r"(?:^|[\s,/&(])\(([A-J])\)|\s([A-J])[.)](?=\s|$)|\b(?:and|or|no,?)\s+\(?([A-J])\b|\b([A-J])\s+is\b", re.IGNORECASE
+)
 _NOT_THAT = re.compile(r"(?i),?\s*\(?\bnot\s+\(?[A-J]\)?.*$")
 _CHOICE = re.compile(
     r"(?is)(?:(?:the\s+)?(?:correct\s+|final\s+)?(?:option|choice|answer)\b\s*(?:is\b)?\s*:?\s*)?[\[({]?([A-Z])[\])}]?"
@@ -51,13 +53,23 @@ def normal(text: str) -> str:
 
 def trimmed(text: str) -> str:
     """The text without wrapping and spacing around it; what LaTeX sets as words stays that."""
-    text = text.strip()
-    before = None
-    while before != text:
-        before = text
-        # One full stop ends a sentence; three go on with the digits before them.
-        text = _FULL_STOP.sub("", _WRAPPING.sub("", text).strip()).strip()
-    return " ".join(text.split())
+    text = _INNER.sub("", text[_OPENING.match(text).end() : _closing(text)])  # type: ignore[union-attr]
+    # One full stop ends a sentence; three go on with the digits before them.
+    text = _FULL_STOP.sub("", text.strip())
+    return " ".join(text[: _closing(text)].split())
+
+
+def _closing(text: str) -> int:
+    """Where the wrapping begins that ends a text; one step a character, whatever the text holds."""
+    end = len(text)
+    while end:
+        if text[end - 1] in "$* \n\t\r":
+            end -= 1
+        elif text[end - 2 : end] in _CLOSERS:
+            end -= 2
+        else:
+            break
+    return end
 
 
 def choice(text: str) -> str | None:

@@ -4,6 +4,7 @@ The gold answer decides what is asked: its form (a point or an interval), its un
 algebra go to `values`, which the caller gives; everything else is decided here.
 """
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -34,6 +35,9 @@ from pipeline.maths.tree import Expr, Op, Sym, variables
 from pipeline.maths.values import ValueComparison
 from pipeline.maths.vectors import in_unit_vectors
 from pipeline.maths.vocabulary import GREEK
+
+_WORD_NAME = re.compile(r"[A-Za-z]{4,}|\s")
+_FUNCTION_NAME = re.compile(r"[A-Za-z]\([a-z]\)")
 
 
 def compare(gold: Form, found: Form, *, values: Values) -> Outcome:
@@ -71,6 +75,9 @@ class _Comparison:
             return self._relation(gold, found)
         if isinstance(gold, Value) and isinstance(found, Value):
             return self._value.of(gold, found)
+        if isinstance(gold, Text) and isinstance(found, Value) and found.text.strip("$ ").isalpha():
+            # A short word without \\text around it is read as a product of letters.
+            found = Text(found.text.strip("$ ").lower())
         return _unlike(gold, found)
 
     def _family(self, gold: Form, found: Form) -> Outcome:
@@ -102,7 +109,7 @@ class _Comparison:
         if isinstance(found, Seq):
             ordered = self._each(_members(gold), found.items)
             return ordered if ordered.says != "different" else Outcome("unsure", "an ordered answer to a set")
-        if isinstance(found, Listing) and len({item.name for item in gold.items if isinstance(item, Assign)}) > 1:
+        if isinstance(found, Listing | SetOf) and _names_several(gold):
             # Where gold gives values to names, values without names must come in that order.
             ordered = self._each(_members(gold), _members(found))
             return ordered if ordered.says != "different" else Outcome("unsure", "values without their names")
@@ -151,7 +158,7 @@ class _Comparison:
     def _assigned(self, gold: Form, found: Form) -> Outcome:
         if isinstance(gold, Assign) and isinstance(found, Assign):
             outcome = self.of(gold.form, found.form)
-            if gold.name != found.name and outcome.says == "same" and _is_symbol(gold.name) and _is_symbol(found.name):
+            if outcome.says == "same" and _other_names(gold.name, found.name):
                 return Outcome("unsure", f"{found.name} is given the value where {gold.name} is asked")
             return outcome
         if isinstance(gold, Assign):
@@ -164,13 +171,16 @@ class _Comparison:
         return self.of(gold, found.form)
 
     def _equation(self, gold: Form, found: Form) -> Outcome:
-        if isinstance(gold, Value) and isinstance(found, Equation) and not variables(gold.tree):
+        if isinstance(gold, Value) and isinstance(found, Equation) and not variables(gold.tree) and _is_sum(found.left):
             # m + n = 149 where 149 is asked.
             return self._value.of(gold, Value(found.right))
-        if isinstance(found, Value) and isinstance(gold, Equation) and not variables(found.tree):
+        if isinstance(found, Value) and isinstance(gold, Equation) and not variables(found.tree) and _is_sum(gold.left):
             return self._value.of(Value(gold.right), found)
         one, other = _zero_form(gold), _zero_form(found)
         if one is None or other is None:
+            value = gold if isinstance(gold, Value) else found
+            if isinstance(value, Value) and not variables(value.tree):
+                return Outcome("unsure", "an equation to solve against a value")
             return Outcome("different", "an equation against none")
         same = proportional(one, other)
         if same is None:
@@ -275,9 +285,27 @@ class _Comparison:
         return kept
 
 
-def _is_symbol(name: str) -> bool:
-    """Whether a name is one of mathematics, not of words such as `area` or `f(x)`."""
-    return len(name) == 1 or name in GREEK or name.startswith(("(", "\\"))
+def _is_sum(tree: Expr) -> bool:
+    """Whether it is a sum of different variables, as m + n is: what a contest asks the value of."""
+    if isinstance(tree, Op) and tree.name == "add":
+        left, right = tree.args
+        return _is_sum(left) and _is_sum(right) and variables(left).isdisjoint(variables(right))
+    return isinstance(tree, Sym)
+
+
+def _other_names(gold: str, found: str) -> bool:
+    """Whether two names on the left are of different things; words such as `area`, and f(x) for y, are not."""
+    # x_1 and x_2 are the solutions of an equation in x.
+    if gold in (found, found.partition("_")[0]) or any(
+        _WORD_NAME.search(name) and name not in GREEK for name in (gold, found)
+    ):
+        return False
+    functions = [_FUNCTION_NAME.fullmatch(name) is not None for name in (gold, found)]
+    return not (all(functions) or (any(functions) and "y" in (gold, found)))
+
+
+def _names_several(form: Listing | SetOf) -> bool:
+    return len({item.name for item in form.items if isinstance(item, Assign)}) > 1
 
 
 def _members(form: Listing | SetOf) -> list[Form]:
@@ -308,7 +336,7 @@ def _quotient(form: Form) -> Fraction | None:
 
 def _unlike(gold: Form, found: Form) -> Outcome:
     if isinstance(gold, Text) and isinstance(found, Text):
-        if gold.words == found.words or gold.words.replace(" ", "") == found.words.replace(" ", ""):
+        if gold.words == found.words:
             return Outcome("same", "text")
         some = set(gold.words.split()) <= set(found.words.split())
         return Outcome("unsure" if some else "different", "text")

@@ -1,21 +1,25 @@
 """Say whether two values are equal by computing them: exactly for rationals, else in many digits, at random points.
 
 This is the check that is independent of computer algebra. Two different analytic expressions agree at a random point
-with probability 0, and here they must at several, in 60 digits (the argument of Schwartz and Zippel, Knuth-style).
+with probability 0, and here they must at several, small and large, in 500 digits (the argument of Schwartz and Zippel).
 """
 
 import math
 import random
+from fractions import Fraction
 from typing import Any
 
 from pipeline.maths.exact import BITS, TooLarge, exact
 from pipeline.maths.tokens import Unreadable
-from pipeline.maths.tree import CALL, Expr, Num, Sym, symbols, variables
+from pipeline.maths.tree import CALL, Expr, Num, Op, Sym, symbols, variables
 
-_DIGITS = 60
+_DIGITS = 500
+_FINER = 2500
+_SPARE = 100
 _LARGEST_EXPONENT = 10**6
-_POINTS = 12
+_SCALES = (1, 1, -1, 0, 100, -1, 1, 0, -100, 30, -0.001, 0.001)
 _ENOUGH = 3
+_STEPS = frozenset({"abs", "min", "max", "floor", "ceil", "gcd", "lcm", "sgn"})
 
 
 def same_value(a: Expr, b: Expr) -> bool | None:
@@ -45,13 +49,13 @@ def proportional(a: Expr, b: Expr) -> bool | None:
         with mpmath.workdps(_DIGITS):
             for point in _points(names):
                 one, other = value_at(a, point), value_at(b, point)
-                if abs(other) > 1e-20 and mpmath.isfinite(one):
+                if abs(other) > mpmath.mpf(10) ** (_SPARE - _DIGITS) and mpmath.isfinite(one):
                     ratios.append(one / other)
+            if len(ratios) < _ENOUGH:
+                return None
+            return bool(ratios[0] != 0) and all(_near(ratio, ratios[0]) for ratio in ratios)
     except (TooLarge, ZeroDivisionError, OverflowError, ValueError):
         return None
-    if len(ratios) < _ENOUGH:
-        return None
-    return abs(ratios[0]) > 1e-20 and all(abs(ratio - ratios[0]) <= abs(ratios[0]) * 1e-40 for ratio in ratios)
 
 
 def _at_points(a: Expr, b: Expr, names: list[str], *, complex_too: bool) -> bool | None:
@@ -62,33 +66,32 @@ def _at_points(a: Expr, b: Expr, names: list[str], *, complex_too: bool) -> bool
         for point in _points(names):
             try:
                 one, other = value_at(a, point), value_at(b, point)
-            except (ZeroDivisionError, ValueError):
-                # A pole, or outside the domain, of one of them.
+            except (ZeroDivisionError, ValueError, OverflowError):
+                # A pole, outside the domain, or too large, for one of them.
                 continue
             if mpmath.isnan(one) or mpmath.isnan(other):
                 continue
             if names and not complex_too and not (_is_real(one) and _is_real(other)):
                 continue
-            if not _near(one, other) and not _both_vanish(a, b, point, one - other):
+            if not _near(one, other) and not _shrinks(a, b, point, one - other):
                 return False
             usable += 1
     return True if usable >= (_ENOUGH if names else 1) else None
 
 
 def _points(names: list[str]) -> list[dict[str, Any]]:
-    """Points to look at: positive, integer and negative ones, always the same. One, without variables."""
+    """Points to look at: of all sizes, of both signs, and integers; always the same. One, without variables."""
     import mpmath
 
     if not names:
         return [{}]
     rng = random.Random(len(names))
     points = []
-    for number in range(_POINTS):
-        if number % 4 == 3:
-            point = {name: mpmath.mpf(rng.randint(2, 9)) for name in names}
+    for scale in _SCALES:
+        if scale == 0:
+            point = {name: mpmath.mpf(rng.randint(2, 25)) for name in names}
         else:
-            sign = -1 if number % 4 == 2 else 1
-            point = {name: sign * mpmath.mpf(rng.randint(10**9, 3 * 10**9)) / 10**9 for name in names}
+            point = {name: mpmath.mpf(scale) * rng.randint(10**9, 3 * 10**9) / 10**9 for name in names}
         points.append(point)
     return points
 
@@ -96,7 +99,7 @@ def _points(names: list[str]) -> list[dict[str, Any]]:
 def _is_real(value: Any) -> bool:
     import mpmath
 
-    return bool(abs(mpmath.im(value)) <= abs(value) * mpmath.mpf(10) ** (15 - _DIGITS))
+    return bool(abs(mpmath.im(value)) <= abs(value) * mpmath.mpf(10) ** (_SPARE - _DIGITS))
 
 
 def _near(one: Any, other: Any) -> bool:
@@ -104,19 +107,28 @@ def _near(one: Any, other: Any) -> bool:
 
     if mpmath.isinf(one) or mpmath.isinf(other):
         return bool(one == other)
-    size = max(abs(one), abs(other))
-    return bool(abs(one - other) <= size * mpmath.mpf(10) ** (20 - _DIGITS))
+    return bool(abs(one - other) <= max(abs(one), abs(other)) * mpmath.mpf(10) ** (_SPARE - _DIGITS))
 
 
-def _both_vanish(a: Expr, b: Expr, point: dict[str, Any], difference: Any) -> bool:
-    """Whether a tiny difference is only rounding, as of 0 and the cosine of a right angle: more digits shrink it."""
+def _shrinks(a: Expr, b: Expr, point: dict[str, Any], difference: Any) -> bool:
+    """Whether a difference is only rounding, as of 0 and the cosine of a right angle: more digits shrink it."""
     import mpmath
 
-    if abs(difference) > mpmath.mpf(10) ** (20 - _DIGITS):
+    if not mpmath.isfinite(difference):
         return False
-    with mpmath.workdps(2 * _DIGITS):
-        finer = abs(value_at(a, point) - value_at(b, point))
-        return bool(finer <= abs(difference) * mpmath.mpf(10) ** (20 - _DIGITS))
+    # Without cancellation, or with much of it, the value itself says how large rounding can be.
+    with mpmath.workdps(_FINER):
+        one, other = value_at(a, point), value_at(b, point)
+        finer = abs(one - other)
+        return bool(finer <= abs(difference) * mpmath.mpf(10) ** (_DIGITS - _FINER + _SPARE))
+
+
+def has_steps(tree: Expr) -> bool:
+    """Whether a tree is put together of pieces, so that points between them may be missed."""
+    if not isinstance(tree, Op):
+        return False
+    even = tree.name == "root" and tree.args[1] == Num(Fraction(2)) and bool(variables(tree.args[0]))
+    return even or tree.name in _STEPS or any(has_steps(arg) for arg in tree.args)
 
 
 def value_at(tree: Expr, point: dict[str, Any]) -> Any:

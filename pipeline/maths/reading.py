@@ -5,6 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pipeline.maths.amounts import amount
+from pipeline.maths.exact import exact
 from pipeline.maths.forms import (
     LINE,
     Assign,
@@ -32,15 +33,21 @@ from pipeline.maths.splitting import CLOSE, OPEN, closes, cut, items_in, outside
 from pipeline.maths.tokens import Token, Unreadable, tokens
 from pipeline.maths.tree import INFINITY, Expr, Num, Op, Sym, symbols, variables
 from pipeline.maths.units import split_unit
-from pipeline.maths.wording import is_point, name_of, only_words, said
+from pipeline.maths.wording import is_known, is_point, name_of, only_words, said
 
 _ORDER = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">="}
 _RELATIONS = frozenset({"=", r"\equiv", r"\approx", r"\ne", r"\in", *_ORDER})
-_LEADS_IN = re.compile(r"(?i)(?:\b(?:is|are|equals)|[:=])$")
+_LEADS_IN = re.compile(
+    r"(?i)(?:(?:so|thus|hence|therefore),?\s+)?(?:(?:the|my|our)\s+)?(?:final\s+|correct\s+)?(?:answer|result|value|"
+    r"solution|area|sum|total|number|probability|distance|length|volume|perimeter)s?(?:\s+(?:is|are|equals))?\s*[:=]?"
+)
 _BASE_WORDS = re.compile(
     r"(?P<digits>\d+)\s*(?:\\(?:text|mbox|mathrm)\s*\{)?\s*\(?\s*(?:in\s+)?base[\s}-]*(?P<base>\w+)\s*\)?\s*\}?\s*$"
 )
-_FOR_ALL = re.compile(r"\\text\s*\{\s*,?\s*(?:for|where)\s+(?:all|any|every|each|some)\b.*$", re.DOTALL)
+_FOR_ALL = re.compile(
+    r"\\text\s*\{\s*,?\s*(?:for|where)\s+(?:all|any|every|each|some)(?:\s+(?:real|complex|constants?|numbers?))*+\s*\}?"
+    r"\s*[A-Za-z]?\s*(?:\\in\s*\\mathbb\s*\{?[RC]\}?)?\s*\}?\s*$"
+)
 _INTEGER = re.compile(
     r"[\s,;:(]*(?:\\[,;:! ]\s*|\\q?quad\s*|\\text\s*\{[^{}]{0,20}\}|\b(?:for|where|with)\b|[\s(])*+(?P<name>[a-zA-Z])"
     r"\s*\\in\s*\\(?:mathbb|mathbf|Z)\s*\{?\s*Z?\s*\}?[\s).}]*$"
@@ -51,6 +58,7 @@ _DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
 _IN_BASE = re.compile(r"\$?(?:\\text\s*\{)?(?P<digits>\d*[A-F][0-9A-F]*|\d+[A-F][0-9A-F]*)\}?_\{?(?P<base>\d\d?)\}?\$?")
 _MODULO = frozenset({r"\pmod", r"\bmod", r"\mod", "mod"})
 _ALIGNED = frozenset({"aligned", "align", "gathered", "split"})
+_LETTERS = re.compile(r"[A-Za-z]{2,}(?:\s+[A-Za-z]+)*")
 _MATRICES = frozenset({"matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array"})
 
 
@@ -67,8 +75,15 @@ def read(text: str) -> Form:
     if not found:
         raise Unreadable("nothing is written")
     if len(found) == 1 and found[0].kind == "text" and found[0].text != text:
-        return read(found[0].text)
-    if len(found) > 1 and found[0].kind == "text" and _LEADS_IN.search(found[0].text):
+        # Words that were set as words are no product of letters.
+        inner = found[0].text
+        return said(inner) if _LETTERS.fullmatch(inner) and not is_known(inner) else read(inner)
+    if (
+        len(found) > 1
+        and found[0].kind == "text"
+        and _LEADS_IN.fullmatch(found[0].text)
+        and found[1].text not in _RELATIONS
+    ):
         # \text{The answer is } 12
         found = found[1:]
     if parameter is not None:
@@ -130,7 +145,9 @@ class _Reader:
         parts = cut([token for token in found if token.text not in ("(", ")")], _MODULO)
         if len(parts) != 2:
             raise Unreadable("a congruence without its modulus")
-        value = cut(parts[0], {r"\equiv", "="})[-1]
+        *left, value = cut(parts[0], {r"\equiv", "="})
+        if left and (len(left) > 1 or len(left[0]) != 1):
+            raise Unreadable("a congruence to solve")
         return Residue(parse(value), parse(parts[1]))
 
     def _scaled(self, found: list[Token]) -> Form:
@@ -144,7 +161,7 @@ class _Reader:
         return Matrix(tuple(tuple(row) for row in rows))
 
     def _part(self, found: list[Token]) -> Form:
-        form = self.form(found)
+        form = _unnamed(self.form(found))
         interval = as_interval(form)
         return interval or form
 
@@ -155,7 +172,7 @@ class _Reader:
         if isinstance(first, Assign) and len(names) == 1:
             # x = 1, 2 gives both to x.
             items = [item if isinstance(item, Assign) else Assign(first.name, item) for item in items]
-        between = None if either else _between(items)
+        between = None if either or len(names) > 1 else _between([_unnamed(item) for item in items])
         return between or Listing(tuple(items), either=either)
 
     def _environment(self, found: list[Token]) -> Form:
@@ -192,7 +209,7 @@ class _Reader:
         if all(sign in ("=", r"\approx", r"\equiv") for sign in signs):
             return self._equation(parts, signs)
         if all(sign in _ORDER for sign in signs):
-            return self._order(parts, [_ORDER[sign] for sign in signs])
+            return _of_variable(parts, self._order(parts, [_ORDER[sign] for sign in signs]))
         if signs == [r"\ne"]:
             left, right = parse(parts[0]), parse(parts[1])
             if isinstance(left, Sym) and not variables(right):
@@ -218,8 +235,11 @@ class _Reader:
             return self._assign(name, parts)
         if is_point(parts[0]):
             return Assign("".join(token.text for token in parts[0]), self.form(parts[-1]))
-        if len(parts) == 2 and (variables(parse(parts[0])) or variables(parse(split_unit(parts[1])[0]))):
-            return Equation(parse(parts[0]), parse(split_unit(parts[1])[0]))
+        left, right = parse(parts[0]), parse(split_unit(parts[-1])[0])
+        if variables(left) or variables(right):
+            return Equation(left, right)
+        if exact(left) is None or exact(left) != exact(right):
+            raise Unreadable("an equation of numbers that does not hold, or that is not plain")
         return self.form(parts[-1])
 
     def _assign(self, name: str, parts: list[list[Token]]) -> Form:
@@ -266,6 +286,11 @@ class _Reader:
         parts = cut(inner, {"|", ":"})
         if len(parts) != 2:
             raise Unreadable("a set that is built of conditions")
+        head = parts[0][0]
+        if len(parts[0]) > 1 and parts[0][1].text != r"\in":
+            raise Unreadable("a set of values of an expression")
+        if not any(token.text == head.text for token in parts[1]):
+            raise Unreadable("a set whose condition is on something else")
         return self._part(parts[1])
 
 
@@ -277,6 +302,16 @@ def _times(factor: Expr, cell: Form) -> Form:
     if not isinstance(cell, Value):
         raise Unreadable("a factor before something else than values")
     return replace(cell, tree=Op("mul", (factor, cell.tree)))
+
+
+def _of_variable(parts: list[list[Token]], form: Form) -> Form:
+    """A region with the name of its variable: x > 2 is not y > 2."""
+    names = [part[0].text for part in parts if len(part) == 1 and part[0].kind == "word" and len(part[0].text) == 1]
+    return Assign(names[0], form) if isinstance(form, Interval | Union) and len(names) == 1 else form
+
+
+def _unnamed(form: Form) -> Form:
+    return form.form if isinstance(form, Assign) else form
 
 
 def _hole(region: Union) -> Expr | None:

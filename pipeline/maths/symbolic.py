@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, Self
 
 from pipeline.maths.compare import compare
-from pipeline.maths.numeric import same_value
+from pipeline.maths.numeric import has_steps, same_value
 from pipeline.maths.outcome import Outcome
 from pipeline.maths.reading import read
 from pipeline.maths.tokens import LONGEST, Unreadable, tokens
@@ -27,7 +27,7 @@ _LABEL = re.compile(r"\s*(?:\\text(?:bf)?\s*\{\s*\(?[A-J]\)?[.:]?\s*\}|\([A-J]\)
 DISAGREE = "checks disagree"
 
 
-def judge(gold: str, found: str) -> tuple[str, str]:
+def judge(gold: str, found: str, *, held_against_math_verify: bool = True) -> tuple[str, str]:
     """Verdict and reason for two written answers; "undecided" whenever one of them can't be read."""
     if max(len(gold), len(found)) > LONGEST:
         return "undecided", f"an answer of more than {LONGEST:,} characters"
@@ -42,14 +42,17 @@ def judge(gold: str, found: str) -> tuple[str, str]:
         return "undecided", "out of memory"
     except Exception as error:  # noqa: BLE001 hostile text may raise anything from mpmath or sympy; it is a reason
         return "undecided", f"{type(error).__name__}: {error}"[:200]
-    if outcome.says == "different" and algebra.asked and _math_verify(gold, found) is True:
+    if outcome.says == "different" and algebra.asked and held_against_math_verify and _math_verify(gold, found) is True:
         return "undecided", f"{DISAGREE}: {outcome.why} tells them apart, math-verify does not"
     return _VERDICTS[outcome.says], outcome.why
 
 
 def same_answer(a: str, b: str) -> bool:
     """Whether two answers are one: what votes are counted by, gold or not."""
-    return normal(a) == normal(b) or judge(a, b)[0] == "correct"
+    if normal(a) == normal(b):
+        return True
+    # Neither is the gold answer here, so each must accept the other.
+    return all(judge(*pair, held_against_math_verify=False)[0] == "correct" for pair in ((a, b), (b, a)))
 
 
 def votes(answers: list[str]) -> list[int]:
@@ -79,6 +82,8 @@ class _Algebra:
         if not computed:
             return Outcome("different", "values")
         shown = _shown(gold, found)
+        if shown is None and variables(gold) and (has_steps(gold) or has_steps(found)):
+            return Outcome("unsure", "the same at random points, and not shown for steps between them")
         if shown is False:
             return Outcome("unsure", f"{DISAGREE}: the same at random points, not for sympy")
         return Outcome("same", "symbolic" if shown else "values at random points")

@@ -6,7 +6,7 @@ from pipeline.maths.exact import TooLarge, exact
 from pipeline.maths.forms import Value
 from pipeline.maths.numeric import value_at
 from pipeline.maths.outcome import Outcome, Values
-from pipeline.maths.tree import Expr, Num, Op, variables
+from pipeline.maths.tree import Expr, Num, Op, symbols, variables
 from pipeline.maths.units import Unit, conversion
 
 _SHOWN_DIGITS = 4
@@ -28,6 +28,8 @@ class ValueComparison:
         tree = found.tree
         if found.unit == _RADIANS and gold.unit == _DEGREES:
             return self._number(Op("degree", (gold.tree,)), found.tree)
+        if found.unit == _RADIANS and gold.unit is None and "pi" not in symbols(gold.tree):
+            return Outcome("unsure", "radians where no unit is asked")
         if gold.unit is not None and found.unit is not None and gold.unit != found.unit:
             factor = conversion(found.unit, gold.unit)
             if factor is None:
@@ -46,7 +48,7 @@ class ValueComparison:
         if share.says == "same":
             return share
         if bare.says == "same" and _is_small(gold.tree):
-            return Outcome("unsure", "a percent sign behind a number below 1")
+            return Outcome("unsure", "a percent sign behind a number of at most 1")
         return bare
 
     def _number(self, gold: Expr, found: Expr) -> Outcome:
@@ -126,7 +128,7 @@ def _is_small(tree: Expr) -> bool:
         value = exact(tree)
     except (TooLarge, ZeroDivisionError):
         return False
-    return value is not None and abs(value) < 1 and value.denominator != 1
+    return value is not None and abs(value) <= 1 and value != 0
 
 
 def _decimals(tree: Expr) -> int:
@@ -143,13 +145,9 @@ def _rounded(gold: Fraction, found: Fraction, decimals: int, found_decimals: int
     """
     if not decimals:
         return None
-    # More decimals than gold's may be another number; an exact value was meant to be rounded.
-    enough = _SHOWN_DIGITS + (1 if found_decimals else 0)
-    if _rounds_to(found, gold, decimals) and _digits(gold, decimals) >= enough:
+    # A decimal with other digits may be another number; an exact value was meant to be rounded.
+    if not found_decimals and _rounds_to(found, gold, decimals) and _digits(gold, decimals) >= _SHOWN_DIGITS:
         return Outcome("same", "rounds to the gold answer")
-    coarser = found_decimals is not None and 0 < found_decimals < decimals
-    if coarser and _rounds_to(gold, found, found_decimals or 0) and _digits(found, found_decimals or 0) >= enough:
-        return Outcome("same", "the gold answer rounded")
     if _rounds_to(found, gold, decimals) or abs(found - gold) <= _FAR * abs(gold):
         return Outcome("unsure", "close to a decimal gold answer")
     return None

@@ -12,9 +12,13 @@ _COUNTING = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
 nineteen twenty
 """
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _HEDGES = """
-or not no more less fewer least most than about approximately around nearly almost maybe perhaps half third quarter th
-st nd rd squared cubed to and between but
+tenth tenths hundredth hundredths thousandth thousandths millionth millionths billionth billionths trillionth
+trillionths halves thirds fourth fourths fifth fifths quarters ten tens pair pairs score scores gross lakh crore
+quadrillion grand k factorial negative minus positive below above under zero wrong incorrect false remainder mod
+modulo never unknown or not no more less fewer least most than about approximately around nearly almost maybe perhaps
+half third quarter th st nd rd squared cubed to and between but
 """
 
 FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
@@ -24,6 +28,7 @@ ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "cosec": "csc",
 NUMBER_WORDS = {word: number for number, word in enumerate(_COUNTING.split())}
 APPLIED = frozenset({"f", "g", "F", "G", "P", "u", "phi", "varphi", "psi", "delta"})
 """Names that a bracket behind makes a function of what is in it."""
+TENS = {word: 10 * number for number, word in enumerate(_TENS.split(), start=2)}
 COUNTS = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 HEDGES = frozenset(_HEDGES.split())
 """Words after a number that make it another one, or none."""

@@ -8,7 +8,7 @@ from pipeline.maths.forms import LINE, Form, SetOf, Text, Value
 from pipeline.maths.parser import parse
 from pipeline.maths.tokens import Token, Unreadable
 from pipeline.maths.tree import Num, Sym
-from pipeline.maths.vocabulary import NUMBER_WORDS
+from pipeline.maths.vocabulary import ALIASES, CONSTANT_NAMES, FUNCTIONS, GREEK, NUMBER_WORDS, TENS
 
 _EMPTY = frozenset(
     {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
@@ -22,13 +22,17 @@ def name_of(found: list[Token]) -> str | None:
     words = [token.text for token in found]
     if any(token.kind in ("num", "begin", "end") for token in found[:1]) or any(w in "+-*/^" for w in words):
         return None
-    if found[0].kind == "text" or found[0].text in (
-        r"\angle",
-        r"\triangle",
-        r"\overline",
-        r"\overrightarrow",
-        "|",
-        r"\mathbf",
+    if (
+        found[0].kind == "text"
+        or found[0].text
+        in (
+            r"\angle",
+            r"\triangle",
+            r"\overline",
+            r"\overrightarrow",
+            r"\mathbf",
+        )
+        or (found[0].text == found[-1].text == "|" and all(token.text.isupper() for token in found[1:-1]))
     ):
         return " ".join(words).lower()
     if len(found) == 1 and found[0].kind in ("word", "cmd"):
@@ -59,18 +63,14 @@ def only_words(found: Sequence[Token]) -> str | None:
             if plain in NUMBER_WORDS or plain in ("yes", "no", "true", "not", "all", "odd", "sum", "red")
             else None
         )
-    if any(is_known(word) for word in words) and len(words) == 1:
+    if len(words) == 1 and (len(words[0]) == 1 or is_known(words[0])):
         return None
     return " ".join(token.text for token in found)
 
 
 def is_known(word: str) -> bool:
-    """Whether a long word is a name of mathematics: theta, arcsin, infinity."""
-    try:
-        parse([Token("word", word)])
-    except Unreadable as error:
-        return "missing" in str(error)
-    return True
+    """Whether a word is a name of mathematics: theta, arcsin, infinity."""
+    return word in FUNCTIONS or word in GREEK or word in CONSTANT_NAMES or word in ALIASES
 
 
 def said(words: str) -> Form:
@@ -79,11 +79,20 @@ def said(words: str) -> Form:
         return SetOf(())
     if folded in _REALS:
         return LINE
-    if folded in NUMBER_WORDS:
-        return Value(Num(Fraction(NUMBER_WORDS[folded])), text=folded)
+    if (number := _number_word(folded)) is not None:
+        return Value(Num(Fraction(number)), text=folded)
     for article in ("the ", "a ", "an "):
         folded = folded.removeprefix(article)
     return Text(folded)
+
+
+def _number_word(words: str) -> int | None:
+    """five, twenty-one."""
+    tens, *rest = words.replace("-", " ").split() or [""]
+    ones = " ".join(rest)
+    if not ones:
+        return NUMBER_WORDS.get(tens, TENS.get(tens))
+    return TENS[tens] + NUMBER_WORDS[ones] if tens in TENS and 0 < NUMBER_WORDS.get(ones, 0) < 10 else None
 
 
 def is_point(found: list[Token]) -> bool:
