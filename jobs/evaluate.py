@@ -90,7 +90,7 @@ def work(recipe: Recipe) -> Summary:
     kept = counts.as_json()
     told = {name: value for name, value in kept.items() if name in ("calls", "tokens", "cost_usd", "judge")}
     return {
-        **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=models),
+        **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=models, ks=recipe.evaluate.k),
         "held_out_in_dataset": overlap,
         **told,
         "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,

@@ -35,15 +35,20 @@ UNSHOWN = frozenset(
 _COLUMNS = tuple(Draw.__dataclass_fields__)
 
 
-def measure(store: Store, *, benchmarks: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
-    """The keys models, paired and curve of summary/evaluate.json; writes scores/<benchmark>/metrics.json."""
+def measure(
+    store: Store, *, benchmarks: Sequence[str], models: Sequence[str], ks: Sequence[int] = ()
+) -> dict[str, Any]:
+    """The keys models, paired and curve of summary/evaluate.json; writes scores/<benchmark>/metrics.json.
+
+    pass@k and maj@k are given for `ks`, or for the powers of two up to the draws of a problem.
+    """
     figures: dict[str, dict[str, Any]] = {model: {} for model in models}
     paired: list[dict[str, Any]] = []
     curves: dict[str, Any] = {}
     everything: dict[str, dict[str, Draws]] = {model: {} for model in models}
     for benchmark in benchmarks:
         tallies = {model: counted(store, f"scores/{benchmark}/{model}") for model in models}
-        scores = {model: scored(held) for model, held in tallies.items()}
+        scores = {model: scored(held, ks=ks) for model, held in tallies.items()}
         differ = list(pairs(benchmark, {model: held.problems for model, held in tallies.items()}))
         curves[benchmark] = _points(scores)
         metrics = {"models": {model: score.as_json() for model, score in scores.items()}, "paired": differ}

@@ -95,6 +95,7 @@ class Recipe(Settings):
         self._teachers_fit()
         self._judge_fits()
         self._budgets_fit()
+        self._ks_fit()
         phases = [phase.name for phase in self.train.phases]
         if len(set(phases)) < len(phases):
             raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
@@ -144,6 +145,16 @@ class Recipe(Settings):
             if not 0 < tokens < most:
                 right = f"must be above 0 and below sampling.max_tokens={most}"
                 raise ValueError(f"evaluate.thought_budgets: {tokens} {right}")
+
+    def _ks_fit(self) -> None:
+        ks, draws = self.evaluate.k, self.evaluate.draws
+        if len(set(ks)) < len(ks):
+            raise ValueError(f"evaluate.k: {', '.join(map(str, ks))} must all differ")
+        for k in ks:
+            if k < 1:
+                raise ValueError(f"evaluate.k: pass@{k} means nothing: k must be 1 or more")
+            if k > draws:
+                raise ValueError(f"evaluate.k: pass@{k} needs {k} draws, evaluate.draws is {draws}")
 
     def _truncation_fits(self, generation: Generation) -> None:
         where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated

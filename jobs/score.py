@@ -31,7 +31,7 @@ from pipeline.foreign.in_order import Workers
 from pipeline.foreign.processes import Processes, cores
 from pipeline.foreign.replies import KINDS, ReplyFields
 from pipeline.foreign.reply_files import STDOUT, check_paths, format_of
-from pipeline.foreign.score_file import check_fields, score_file
+from pipeline.foreign.score_file import called, check_fields, score_file
 from pipeline.foreign.scorer import ScoreSettings
 from pipeline.scores.judgements import Judgements
 from pipeline.verify import Verifier, VerifySettings
@@ -50,10 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise BadRecipe(f"--json {asked.json}: the folder {Path(asked.json).absolute().parent} is not there")
         named = frozenset(name for name in _FIELDS if getattr(asked, f"{name}_field") is not None)
         check_fields(asked.file, settings.fields, asked=named, replace=settings.replace)
-        metrics = _score(asked, settings)
+        metrics, short = _score(asked, settings)
         if asked.json:
             Path(asked.json).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2) + b"\n")
         _show(metrics, to_stderr=asked.out == STDOUT)
+        if short is not None:
+            raise Stop(short)
     except (Stop, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(2 if isinstance(error, BadRecipe) else 1)
@@ -74,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", choices=KINDS, default="math", help="of rows that name none (default: math)")
     parser.add_argument("--answer-regex", metavar="RE", help=ReplyFields.model_fields["answer_regex"].description)
     parser.add_argument(
-        "--k", type=_ks, metavar="K,K", help="print pass@k and maj@k for these too, where a problem has several draws"
+        "--k",
+        type=_ks,
+        metavar="K,K",
+        help="print pass@k and maj@k for these; every problem must have so many draws (default: powers of two)",
     )
     parser.add_argument("--overwrite-columns", action="store_true", help="replace verdict, found, why of FILE's rows")
     parser.add_argument("--json", metavar="FILE", help="write the metrics there too")
@@ -111,18 +116,29 @@ def _settings(asked: argparse.Namespace) -> ScoreSettings:
         raise BadRecipe(f"--{option} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def _score(asked: argparse.Namespace, settings: ScoreSettings) -> dict[str, Any]:
+def _score(asked: argparse.Namespace, settings: ScoreSettings) -> tuple[dict[str, Any], str | None]:
+    """The metrics, with every k that the draws allow; and what to say of one that they don't."""
     started = time.monotonic()
     with _workers(asked, settings) as workers, _progress(asked.file) as show:
         judgements = score_file(asked.file, asked.out, settings.fields, workers, show)
         seconds = time.monotonic() - started
         with Verifier(settings.verify.model_copy(update={"judges": cores()})) as verifier:
             judgements.vote(verifier)
-        return judgements.metrics(asked.k or (), name=asked.file) | {
+        problem, draws = judgements.fewest()
+        metrics = judgements.metrics([k for k in asked.k or () if k <= draws]) | {
             "seconds": round(seconds, 2),
             "rows_per_s": round(judgements.rows / seconds, 1),
             "workers": workers.count,
         }
+    impossible = sorted({k for k in asked.k or () if k > draws})
+    return metrics, _short(asked, settings, impossible, problem, draws) if impossible else None
+
+
+def _short(asked: argparse.Namespace, settings: ScoreSettings, ks: Sequence[int], problem: int, draws: int) -> str:
+    have = f"{called(asked.file, settings.fields, problem)} of {asked.file} has {draws}"
+    out = "standard output" if asked.out == STDOUT else asked.out
+    more = f" (and {', '.join(f'pass@{k}' for k in ks[1:])} more)" if ks[1:] else ""
+    return f"pass@{ks[0]} needs {ks[0]} draws a problem{more}; {have}; {out} was written, with all rows"
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ class EvaluateSettings(Settings):
     """The prompt's name."""
     draws: int = Field(default=1, gt=0)
     """Answers for each problem."""
+    k: tuple[int, ...] = ()
+    """pass@k and maj@k are given for these; none: the powers of two up to draws."""
     sampling: Sampling = Sampling(max_tokens=32768)
     """How they are drawn."""
     thought_budgets: tuple[int, ...] = ()

@@ -1,6 +1,7 @@
 """Programs judged by tests: the forms of tests, what counts as equal, and programs that want to be taken for right."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ def _walls() -> None:
             pytest.skip(f"nothing can be shut away on this machine: {sandbox.problem}")
 
 
-def _judge(program: str, gold: Any, finish_reason: str = "stop") -> Verdict:
+def _judge(program: str, gold: Any, finish_reason: str = "stop", *, settings: SandboxSettings = SETTINGS) -> Verdict:
     gold = gold if isinstance(gold, str) else json.dumps(gold)
-    return judge_code(Submission("code", gold, f"Here it is:\n```python\n{program}\n```\n", finish_reason), SETTINGS)
+    return judge_code(Submission("code", gold, f"Here it is:\n```python\n{program}\n```\n", finish_reason), settings)
 
 
 # Taking the program out
@@ -226,6 +227,41 @@ def test_output_is_equal_token_by_token(found: str, expected: str, same: bool) -
 def test_verdicts(program: str, gold: Any, verdict: str, why: str) -> None:
     judged = _judge(program, gold)
     assert (judged.verdict, judged.why[: len(why)], judged.found) == (verdict, why, program)
+
+
+@pytest.mark.parametrize(
+    ("program", "gold", "seen"),
+    [
+        ("import time\ntime.sleep(0.3)\nprint(1)", {"inputs": [""] * 100, "outputs": ["1"] * 100}, range(2, 6)),
+        (
+            "import time\ndef f(a):\n    time.sleep(0.3)\n    return a",
+            {"inputs": ["1"] * 100, "outputs": ["1"] * 100, "fn_name": "f"},
+            range(2, 6),
+        ),
+        (
+            "import time\ndef f(a):\n    time.sleep(a)\n    return a",
+            ["assert f(0) == 0", "assert f(4) == 4"],
+            range(2, 3),
+        ),
+    ],
+    ids=["input and output", "calls", "asserts"],
+)
+def test_all_tests_of_a_reply_share_one_time(program: str, gold: Any, seen: range) -> None:
+    settings, began = SETTINGS.model_copy(update={"total_s": 1.2}), time.monotonic()
+    verdict = _judge(program, gold, settings=settings)
+    assert time.monotonic() - began < 4
+    assert verdict.verdict == "undecided"
+    assert verdict.why in {f"test {number}: all tests together ran past 1.2 s" for number in seen}
+
+
+def test_a_test_that_failed_before_the_time_was_over_makes_it_wrong() -> None:
+    settings = SETTINGS.model_copy(update={"total_s": 20, "wall_s": 0.5})
+    tests = {"inputs": ["0", "9"], "outputs": ["1", "1"]}
+    slow = "import time\ntime.sleep(int(input()))\nprint(1)"
+    assert _judge(slow, tests, settings=settings).why == "test 2: time"
+    settings = SETTINGS.model_copy(update={"total_s": 1})
+    slow = "import time\ntime.sleep(int(input()))\nprint(2)"
+    assert _judge(slow, tests, settings=settings) == Verdict("wrong", slow, "test 1: wrong output")
 
 
 def test_a_truncated_reply_and_one_without_a_program_are_wrong() -> None:

@@ -71,6 +71,14 @@ def test_traces_of_before_there_were_votes_are_scored_without_majorities(tmp_pat
     assert (found["pass@1"], found["maj@k"], found["problems"], found["samples"]) == (0.5, {}, 3, 12)
 
 
+def test_only_the_k_that_were_asked_for_are_measured(tmp_path: Path) -> None:
+    store = kept(tmp_path, {"sums/base": drawn(3, *HALF)})
+    found = measure(store, benchmarks=["sums"], models=["base"], ks=[3])["models"]["base"]["sums"]
+    # Two of four are right: every three of them hold a right one.
+    assert found["pass@k"] == {"3": 1.0}
+    assert list(found["maj@k"]) == ["3"]
+
+
 def test_the_curve_goes_from_budgets_over_pass_at_1_to_majorities() -> None:
     scores: dict[str, Score] = {
         "student": score(drawn(4, *HALF, tokens=100)),

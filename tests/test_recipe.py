@@ -289,6 +289,14 @@ def test_an_llm_judge_is_someone_who_can_be_asked(small: str) -> None:
     assert "judge.asks='some': input should be 'judge_kind'" in wrong(small, "judge={asks: some}")
 
 
+def test_every_k_has_its_draws(small: str) -> None:
+    assert load(small, ["evaluate.draws=8", "evaluate.k=[1, 8]"]).evaluate.k == (1, 8)
+    said = wrong(small, "evaluate.draws=4", "evaluate.k=[2, 8]")
+    assert said.endswith("evaluate.k: pass@8 needs 8 draws, evaluate.draws is 4")
+    assert "evaluate.k: pass@0 means nothing" in wrong(small, "evaluate.k=[0]")
+    assert "must all differ" in wrong(small, "evaluate.draws=4", "evaluate.k=[2, 2]")
+
+
 def test_thought_budgets_lie_below_the_whole_and_a_teacher_must_be_able_to_go_on(small: str) -> None:
     assert load(small, ["evaluate.thought_budgets=[256, 1024]"]).evaluate.thought_budgets == (256, 1024)
     said = wrong(small, "evaluate.thought_budgets=[40000]")

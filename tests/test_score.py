@@ -1,5 +1,7 @@
 """Scores: what becomes of right, wrong, undecided, silent and refused draws."""
 
+import random
+
 import pytest
 from rows import trace
 
@@ -64,6 +66,25 @@ def test_pass_at_k_leaves_out_undecided_draws_and_says_which_problems_had_too_fe
     assert score(traces).as_json()["pass@k_left_out"] == {"4": 1}
 
 
+def test_what_is_left_of_the_doubts_is_of_the_same_problems_and_never_above_the_value() -> None:
+    # At k=2 only b has two judged draws: neither of them is right, whatever becomes of a.
+    found = score([*drawn("a", "correct", "undecided"), *drawn("b", "wrong", "wrong")]).pass_at[-1]
+    assert (found.k, found.share, found.low, found.left_out) == (2, 0.0, 0.0, 1)
+    rng, seen = random.Random(7), 0
+    verdicts = {0: "correct", 1: "wrong", 2: "undecided", None: "wrong"}
+    for _ in range(200):
+        traces = []
+        for problem in "abcd":
+            votes = rng.choices(list(verdicts), k=rng.randint(1, 7))
+            traces += voting(problem, *[(vote, verdicts[vote]) for vote in votes])
+        result = score(traces)
+        assert result.pass_at_1 is None or result.pass_at_1_low <= result.pass_at_1
+        for at in (*result.pass_at, *result.maj_at):
+            assert 0 <= at.low <= at.share <= 1
+            seen += at.low < at.share
+    assert seen > 100
+
+
 def test_at_k_1_all_three_are_the_same_share() -> None:
     traces = [
         *voting("a", (0, "correct"), (1, "wrong"), (None, "wrong"), (2, "undecided")),
@@ -86,7 +107,7 @@ def test_a_class_that_was_judged_both_ways_is_undecided() -> None:
     mixed = voting("a", (0, "correct"), (0, "wrong"), (0, "correct"), (1, "wrong"))
     assert majority_rates(tally(mixed).problems) == {}
     at = {at.k: at for at in score([*mixed, *voting("b", *[(0, "correct")] * 4)]).maj_at}
-    assert (at[4].share, at[4].low, at[4].left_out) == (1.0, 0.5, 1)
+    assert (at[4].share, at[4].low, at[4].left_out) == (1.0, 1.0, 1)
 
 
 def test_draws_without_votes_have_no_majority() -> None:

@@ -280,6 +280,29 @@ def test_wrong_options_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("own", "name"), [({"id": "aime\x1b-3"}, r"id 'aime\x1b-3'"), ({"id": None}, "row 3")], ids=["id", "no id"]
+)
+def test_a_k_beyond_the_draws_ends_in_one_line_when_all_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], own: dict[str, Any], name: str, kind: str
+) -> None:
+    rows = [*[row(1, id="1")] * 4, *[row(3, answer) | own for answer in ("3", "1")]]
+    rows.insert(2, rows.pop())
+    path, out, figures = tmp_path / f"in.{kind}", tmp_path / "out.jsonl", tmp_path / "m.json"
+    pq.write_table(pa.Table.from_pylist(rows), path) if kind == "parquet" else write(path, rows)
+    with pytest.raises(SystemExit) as stop:
+        score(path, "--out", out, "--json", figures, "--k", "8,2,4")
+    assert stop.value.code == 1
+    said = capsys.readouterr()
+    needs = "pass@4 needs 4 draws a problem (and pass@8 more)"
+    assert said.err == f"error: {needs}; {name} of {path} has 2; {out} was written, with all rows\n"
+    assert len(read(out)) == 6
+    # Of four right draws and of one right in two: any two hold a right one.
+    assert json.loads(figures.read_text())["pass@k"] == {"2": 1.0}
+    assert "pass@k" in said.out
+
+
 def test_order_holds_when_some_rows_take_long_and_standard_output_takes_rows(tmp_path: Path) -> None:
     rng = random.Random(5)
     rows = [row(n, f"\\sqrt{{{n}^2}}" if rng.random() < 0.02 else rng.choice([None, "-1"]), nr=n) for n in range(5000)]

@@ -103,7 +103,16 @@ def replies_of(row: dict[str, Any], fields: ReplyFields, *, number: int, exact: 
         Draw(_asked(kind, gold, raw, end), int(count) if _is_count(count) else None)
         for raw, end, count in zip(texts, ends, tokens, strict=True)
     ]
-    return Replies(_problem(row, fields, number), draws, several)
+    return Replies(problem_of(row, fields, number=number), draws, several)
+
+
+def problem_of(row: dict[str, Any], fields: ReplyFields, *, number: int) -> int:
+    """The problem that a row belongs to: 64 bits of its id, else of its prompt, else of its `number`."""
+    for name in (fields.id, fields.prompt):
+        value = at(row, name)
+        if value is not None and value != "":
+            return xxhash.xxh3_64_intdigest(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+    return xxhash.xxh3_64_intdigest(f"row {number}".encode())
 
 
 def at(row: Any, path: str) -> Any:
@@ -229,11 +238,3 @@ def _spread(value: Any, draws: int) -> Sequence[Any]:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _WHOLE
-
-
-def _problem(row: dict[str, Any], fields: ReplyFields, number: int) -> int:
-    for name in (fields.id, fields.prompt):
-        value = at(row, name)
-        if value is not None and value != "":
-            return xxhash.xxh3_64_intdigest(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
-    return xxhash.xxh3_64_intdigest(f"row {number}".encode())

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.foreign.in_order import Workers, in_order
-from pipeline.foreign.replies import ReplyFields, has, names_of
+from pipeline.foreign.replies import ReplyFields, as_text, at, has, names_of, problem_of
 from pipeline.foreign.reply_files import (
     Chunk,
     ParquetRows,
@@ -27,7 +27,7 @@ from pipeline.foreign.reply_lines import is_several, merged
 from pipeline.foreign.scorer import ADDED, Scored, rows_of
 from pipeline.scores.judgements import Judgements
 
-_LOOKED_AT, _MOST_NAMES = 16, 40
+_LOOKED_AT, _MOST_NAMES, _LONGEST_ID = 16, 40, 80
 _TYPES = {"verdict": pa.string(), "found": pa.string(), "why": pa.string()}
 
 
@@ -69,6 +69,21 @@ def score_file(
                     for _, scored in counted:
                         sink.write(scored.lines)
     return judgements
+
+
+def called(path: str, fields: ReplyFields, problem: int) -> str:
+    """What a person calls a problem of the file: by the id of its first row, or that row's number, from 1.
+
+    The file is read again for it: ids are not kept while it is scored.
+    """
+    columnar = format_of(path) == "parquet"
+    with closing(chunks(path, sent=_sent(path, fields) if columnar else None)) as found:
+        for chunk in found:
+            for number, row in enumerate(rows_of(chunk), start=chunk.first):
+                if problem_of(row, fields, number=number) == problem:
+                    named = as_text(at(row, fields.id))
+                    return f"row {number + 1}" if named is None else f"id {named[:_LONGEST_ID]!r}"
+    raise Stop(f"{path} was changed while it was scored")
 
 
 def _first_rows(path: str) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ test calls, a class), those are the program's own; and a program may change a li
 import json
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ _MODULES = ("bisect", "collections", "functools", "heapq", "itertools", "math", 
 
 
 def judge_code(submission: Submission, settings: SandboxSettings) -> Verdict:
-    """Correct only when every test passes; undecided when the tests can't be read or nothing can be run here."""
+    """Correct only when every test passes; undecided when the tests can't be read, nothing can be run here, or all
+    tests together ran past `total_s` before one failed."""
     if submission.finish_reason == "length":
         return Verdict("wrong", None, "truncated")
     program = program_of(submission.reply)
@@ -52,10 +54,11 @@ def judge_code(submission: Submission, settings: SandboxSettings) -> Verdict:
     except Unreadable as error:
         return Verdict("undecided", found, f"the gold tests can't be read: {error}")
     with Sandbox(settings) as sandbox:
-        if isinstance(tests, Asserts):
-            verdict, why = _judge_asserts(sandbox, program, tests)
-        else:
-            verdict, why = _judge_each(sandbox, program, tests)
+        runs = _Runs(sandbox, settings.total_s)
+        judged = (
+            _judge_asserts(runs, program, tests) if isinstance(tests, Asserts) else _judge_each(runs, program, tests)
+        )
+    verdict, why = judged
     return Verdict(verdict, found, why)
 
 
@@ -115,32 +118,51 @@ def same_value(found: Any, expected: Any) -> bool:
     return bool(found == expected)
 
 
-def _judge_each(sandbox: Sandbox, program: str, tests: Sequence[Pair | Call]) -> tuple[str, str]:
+class _Runs:
+    """The runs of one reply's program, which have `total_s` seconds by the clock together."""
+
+    def __init__(self, sandbox: Sandbox, total_s: float) -> None:
+        self._sandbox, self._total_s, self._until = sandbox, total_s, time.monotonic() + total_s
+
+    def run(self, program: str, *, stdin: str) -> Run:
+        """One run, in what is left of the time."""
+        return self._sandbox.run(program, stdin=stdin, within_s=self._until - time.monotonic())
+
+    def undecided(self, run: Run, number: int) -> str | None:
+        """Why the run of a test says nothing about its program; None when it does."""
+        if run.reason == "no_sandbox":
+            return run.stderr[:300]
+        if run.reason == "time" and time.monotonic() >= self._until:
+            return f"test {number}: all tests together ran past {self._total_s:g} s"
+        return None
+
+
+def _judge_each(runs: _Runs, program: str, tests: Sequence[Pair | Call]) -> tuple[str, str]:
     for number, test in enumerate(tests, start=1):
         if isinstance(test, Pair):
-            run = sandbox.run(program, stdin=test.stdin)
+            run = runs.run(program, stdin=test.stdin)
             why = _stopped(run) or (None if same_output(run.stdout, test.stdout) else "wrong output")
         else:
-            run = _run_harness(sandbox, program, call=test.name, arguments=test.arguments)
+            run = _run_harness(runs, program, call=test.name, arguments=test.arguments)
             why = _stopped(run) or _wrong_value(run.result, test)
-        if run.reason == "no_sandbox":
-            return "undecided", run.stderr[:300]
+        if doubt := runs.undecided(run, number):
+            return "undecided", doubt
         if why is not None:
             return _failed(number, why)
     return "correct", f"all {len(tests)} tests"
 
 
-def _judge_asserts(sandbox: Sandbox, program: str, tests: Asserts) -> tuple[str, str]:
+def _judge_asserts(runs: _Runs, program: str, tests: Asserts) -> tuple[str, str]:
     names = [*tests.names, *(name for name in tests.shadowed if re.search(rf"(?m)^def {name}\b", program))]
-    run = _run_harness(sandbox, program, before=tests.before, tests=tests.numbered(), names=names)
-    if run.reason == "no_sandbox":
-        return "undecided", run.stderr[:300]
-    last = run.result.rpartition("\n")[2]
+    run = _run_harness(runs, program, before=tests.before, tests=tests.numbered(), names=names)
+    # Before each assert its number is written; what came last was reached.
+    *before, last = run.result.split("\n")
+    reached = max((int(line) for line in before if line.isascii() and line.isdigit()), default=1)
+    if doubt := runs.undecided(run, reached):
+        return "undecided", doubt
     told = _json(last)
     if run.reason != "ok" or not isinstance(told, dict):
-        # Before each assert its number is written; what came last was reached.
-        reached = [int(line) for line in run.result.split() if line.isascii() and line.isdigit()]
-        return _failed(max(reached, default=1), _stopped(run) or "no result")
+        return _failed(reached, _stopped(run) or "no result")
     if "undecided" in told:
         return "undecided", told["undecided"]
     if told.get("passed"):
@@ -150,9 +172,9 @@ def _judge_asserts(sandbox: Sandbox, program: str, tests: Asserts) -> tuple[str,
     return _failed(told["test"], told["why"])
 
 
-def _run_harness(sandbox: Sandbox, program: str, *, before: str = "", **asked: Any) -> Run:
+def _run_harness(runs: _Runs, program: str, *, before: str = "", **asked: Any) -> Run:
     texts = {"before": _imports(program) + before, "program": program}
-    return sandbox.run(_HARNESS.read_text(), stdin=json.dumps(texts | asked))
+    return runs.run(_HARNESS.read_text(), stdin=json.dumps(texts | asked))
 
 
 def _failed(number: int, why: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ What it does not stop:
 """
 
 import contextlib
+import math
 import os
 import selectors
 import struct
@@ -44,12 +45,14 @@ _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
 class SandboxSettings(Settings):
-    """What a sandboxed program may use, each of its runs anew."""
+    """What a sandboxed program may use, each of its runs anew (`total_s`: all of them together)."""
 
     cpu_s: float = Field(default=10.0, gt=0)
     """CPU seconds of all its processes together."""
     wall_s: float = Field(default=30.0, gt=0)
     """Seconds by the clock."""
+    total_s: float = Field(default=120.0, gt=0)
+    """Seconds by the clock that all tests of one reply may take together; beyond it the reply is undecided."""
     memory_mb: int = Field(default=1024, gt=0)
     """MiB of address space of each process, and of resident memory of all together."""
     processes: int = Field(default=32, gt=0)
@@ -109,14 +112,17 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, program: str, *, stdin: str = "") -> Run:
-        """A Python program's run on `stdin`. It sees the standard library only, and is called program.py."""
+    def run(self, program: str, *, stdin: str = "", within_s: float = math.inf) -> Run:
+        """A Python program's run on `stdin`. It sees the standard library only, and is called program.py.
+
+        `within_s` are seconds by the clock that end it before the settings' `wall_s` would.
+        """
         if self.problem is not None:
             return _not_run(self.problem)
-        began = time.monotonic()
+        began, wall_s = time.monotonic(), max(0.0, min(self._settings.wall_s, within_s))
         try:
-            self._send(program.encode(errors="replace"), stdin.encode(errors="replace"))
-            until = time.monotonic() + self._settings.wall_s + _GRACE_S
+            self._send(program.encode(errors="replace"), stdin.encode(errors="replace"), orjson.dumps(wall_s))
+            until = time.monotonic() + wall_s + _GRACE_S
             report, *outputs = (self._receive(until) for _ in range(4))
         except (OSError, EOFError, TimeoutError) as error:
             self.close()
@@ -205,7 +211,6 @@ def _not_run(why: str, *, seconds: float = 0.0) -> Run:
 def _setup(settings: SandboxSettings) -> dict[str, Any]:
     limits = {
         "cpu_s": settings.cpu_s,
-        "wall_s": settings.wall_s,
         "memory_bytes": settings.memory_mb * 2**20,
         "processes": settings.processes,
         "files": settings.files,

@@ -1,8 +1,9 @@
 """The inside of the sandbox: a process that shuts itself away and then runs programs, one after the other.
 
 Started by `sandbox` on the bare interpreter: only the standard library, so that it starts in milliseconds.
-It reads frames from standard input and writes frames to standard output. The first frame is the setup; each later pair
-(a program, its input) asks for one run, and a report with three outputs answers it. It ends when its input does.
+It reads frames from standard input and writes frames to standard output. The first frame is the setup; every three
+after it (a program, its input, its seconds by the clock) ask for one run, and a report with three outputs answers them.
+It ends when its input does.
 
 Its child is process 1 of the new process namespace: it builds the file system and supervises. Each program is a child
 of that, in a mount namespace of its own; when the program ends, all that it started is killed.
@@ -73,7 +74,8 @@ def main() -> None:
     # Process 1 ignores signals without a handler; Python's own handler would turn this one into an exception.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     while (program := read_frame(requests)) is not None:
-        report, outputs = inside.run(program, read_frame(requests) or b"", requests.fileno())
+        stdin, wall_s = read_frame(requests) or b"", float(read_frame(requests) or b"0")
+        report, outputs = inside.run(program, stdin, wall_s, requests.fileno())
         for part in (json.dumps(report).encode(), *outputs):
             write_frame(replies, part)
     os._exit(0)
@@ -88,7 +90,7 @@ class _Inside:
         self._seccomp = bytes.fromhex(setup["seccomp"])
         self._proc = build_root(setup["readable"])
 
-    def run(self, program: bytes, stdin: bytes, requests: int) -> tuple[dict[str, Any], list[bytes]]:
+    def run(self, program: bytes, stdin: bytes, wall_s: float, requests: int) -> tuple[dict[str, Any], list[bytes]]:
         """One program from its start until all that it started is gone."""
         files = [_sealed(stdin), _sealed(program)]
         pipes = [os.pipe() for _ in range(3)]
@@ -99,7 +101,7 @@ class _Inside:
         for descriptor in (*files, *(write for _, write in pipes)):
             os.close(descriptor)
         watch = _Watch(self._limits, [read for read, _ in pipes], self._proc, used_before)
-        reason = watch.until_end(pid, requests)
+        reason = watch.until_end(pid, wall_s, requests)
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
         status = _reap_all(pid)
@@ -147,9 +149,9 @@ class _Watch:
         self.outputs = [bytearray() for _ in reads]
         self._limits, self._reads, self._proc, self._used_before = limits, reads, proc, used_before
 
-    def until_end(self, pid: int, requests: int) -> str | None:
+    def until_end(self, pid: int, wall_s: float, requests: int) -> str | None:
         """The limit that was passed, or None when the program came to its own end."""
-        until = time.monotonic() + self._limits["wall_s"]
+        until = time.monotonic() + wall_s
         ended, poll, wait_s = os.pidfd_open(pid), select.poll(), 0.005
         poll.register(ended, select.POLLIN)
         poll.register(requests, 0)

@@ -93,12 +93,17 @@ class Judgements(Sequence[JudgedDraw]):
             for place, number in zip(places, votes, strict=True):
                 self._votes[place] = _UNKNOWN if number is None else number
 
-    def metrics(self, ks: Sequence[int] = (), *, name: str = "the file") -> dict[str, Any]:
+    def fewest(self) -> tuple[int, int]:
+        """The problem with the fewest draws, the first of its like, and how many it has. There must be a draw."""
+        draws = Counter(self._problems)
+        return min(draws.items(), key=lambda counted: counted[1])
+
+    def metrics(self, ks: Sequence[int] = ()) -> dict[str, Any]:
         """Counts, the score with its intervals, and the commonest reasons of what is not correct.
 
-        Raises Stop when a k is more than a problem has draws.
+        No k may be above the draws of the problem with the fewest.
         """
-        scored = score(self, ks=ks, name=name).as_json()
+        scored = score(self, ks=ks).as_json()
         known = [count for count in self._tokens if count != _UNKNOWN]
         scored["mean_tokens"] = statistics.fmean(known) if known else None
         scored.pop("undecided")

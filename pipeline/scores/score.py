@@ -132,9 +132,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """pass@k or maj@k: the mean over the problems that have k judged draws, `left_out` without those that have not.
+    """pass@k or maj@k: the mean over the problems that it can be told of; `left_out` counts the others.
 
-    `low` counts undecided draws as wrong, for pass@k refused ones too.
+    pass@k can be told of a problem with at least k judged draws; maj@k of one with at least k draws to vote on, not all
+    of whose majorities are undecided. `low` is of the same problems, so never above `share`: undecided draws (for maj@k
+    undecided majorities) count as wrong, for pass@k refused draws too. What is left out is in neither.
     """
 
     k: int
@@ -148,7 +150,8 @@ class At:
 class Score:
     """A model on a benchmark. `pass_at_1` is the mean over problems of the share of right draws, None without any.
 
-    `pass_at_1_low` counts every undecided or refused draw as wrong: what is left when none of the doubts is granted.
+    `pass_at_1_low` counts every undecided or refused draw as wrong, and is of all problems: what is left when none of
+    the doubts is granted. It is never above pass_at_1, and may be below the `low` of pass@1 in `pass_at`.
     `truncated` is a share of the answered draws, `undecided` a number of draws, `unanswered` the share of answered
     draws in which no answer was found (None where answers were not told apart).
     """
@@ -266,8 +269,9 @@ def _unanswered(held: Tally) -> float | None:
 
 
 def _pass_at(k: int, problems: Sequence[Draws]) -> At | None:
-    found = [pass_at(k, right=draws.right, judged=draws.num_judged) for draws in problems if draws.num_judged >= k]
-    low = [pass_at(k, right=draws.right, judged=draws.num_draws) for draws in problems if draws.num_draws >= k]
+    counted = [draws for draws in problems if draws.num_judged >= k]
+    found = [pass_at(k, right=draws.right, judged=draws.num_judged) for draws in counted]
+    low = [pass_at(k, right=draws.right, judged=draws.num_draws) for draws in counted]
     return At(k, _mean(found), _mean(low), interval(found), len(problems) - len(found)) if found else None
 
 
@@ -279,9 +283,10 @@ def _maj_at(ks: Sequence[int], held: Tally) -> Iterable[At]:
     for ballot, times in alike.items():
         enough_for = [k for k in ks if k <= ballot.draws]
         for k, outcome in zip(enough_for, majorities(ballot, enough_for) if enough_for else (), strict=True):
-            low[k] += [outcome.right] * times
             if outcome.rate is not None:
                 rates[k] += [outcome.rate] * times
+                # Rounding alone may lift a certain win above 1.
+                low[k] += [min(outcome.right, outcome.rate)] * times
     for k in ks:
         if rates[k]:
             yield At(k, _mean(rates[k]), _mean(low[k]), interval(rates[k]), len(held.problems) - len(rates[k]))
