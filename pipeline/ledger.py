@@ -143,7 +143,7 @@ class Ledger:
 
     def merge(self) -> None:
         """Turn the shard's many small files into one; killed half way, nothing is lost or counted twice."""
-        names = self.store.names(self.folder, ".parquet")
+        names = self._names()
         if len(names) < 2:
             return
         tables = self._tables(names)
@@ -163,7 +163,7 @@ class Ledger:
     def _read(self) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         self.failed = []
-        for table in self._tables(self.store.names(self.folder, ".parquet")).values():
+        for table in self._tables(self._names()).values():
             for entry in from_table(table, Entry):
                 held = entries.get(entry.key)
                 if not entry.final:
@@ -171,6 +171,14 @@ class Ledger:
                 elif held is None or entry.bought_at < held.bought_at:
                     entries[entry.key] = entry
         return entries
+
+    def _names(self) -> list[str]:
+        """The shard's files. A listing that a merge overtakes may show neither the old files nor the new one, so two
+        must agree."""
+        names = self.store.names(self.folder, ".parquet")
+        while (again := self.store.names(self.folder, ".parquet")) != names:
+            names = again
+        return names
 
     def _tables(self, names: list[str]) -> dict[str, pa.Table]:
         """What the files hold by name, without those that a merge replaced and did not live to delete."""

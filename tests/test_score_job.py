@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -396,7 +397,7 @@ def test_a_cluster_gives_what_this_machine_gives(tmp_path: Path, shared_ray: str
     score(path, "--out", here)
     said, trouble = job.communicate(timeout=120)
     assert job.returncode == 0, trouble
-    assert "workers      2" in said
+    assert re.search(r"workers +[1-9]", said)
     assert pq.read_table(there).equals(pq.read_table(here))
     assert pq.read_table(there)["nr"].to_pylist() == list(range(600))
 
