@@ -142,6 +142,8 @@ class _Parser(Numerals):
     def _bracket(self, opener: str, depth: int) -> Expr:
         tree = self.sum(depth + 1)
         self.expect(*_OPENERS[opener])
+        if opener == "[" and isinstance(tree, Num):
+            raise Unreadable("a list of one number")
         name = {r"\lfloor": "floor", r"\lceil": "ceil"}.get(opener)
         return Op(name, (tree,)) if name else self.based(tree)
 
