@@ -20,10 +20,10 @@ from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
 from jobs.teachers import judging_of, teachers_at
+from jobs.worst import at_most, in_all, judge_line, judges
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.generate import Generation
-from pipeline.llm_judge import LONGEST_QUESTION
 from pipeline.record import Trace, from_table
 
 
@@ -42,24 +42,14 @@ def plan(recipe: Recipe) -> Plan:
                 prompt=recipe.estimate.prompt_tokens, cached=0, completion=most_tokens(generation)
             )
             cost += worst
-            text += f", at most {usd(worst)}" if recipe.teacher.priced else ", at an unknown price"
+            text += f", {at_most(recipe, 'teacher', worst)}"
         lines.append((f"generation {generation.name}", text))
-    if recipe.judge is not None:
-        worst = judge_cost(recipe, answers)
-        cost += worst
-        judgements = number(answers * recipe.judge.draws)
-        lines.append(("judge", f"up to {judgements} calls of {recipe.judge.engine}, at most {usd(worst)}"))
-    return [*lines, *_about_teacher(recipe), ("worst cost", _worst(recipe, cost))]
-
-
-def judge_cost(recipe: Recipe, answers: int) -> float:
-    """The most USD that judging so many answers can cost; 0 without a judge."""
-    judge = recipe.judge
-    if judge is None:
-        return 0.0
-    prompt = recipe.estimate.prompt_tokens + LONGEST_QUESTION
-    one = recipe.teachers[judge.engine].cost(prompt=prompt, cached=0, completion=judge.sampling.max_tokens)
-    return answers * judge.draws * one
+    asked = answers if any(judges(recipe, source) for source in recipe.sources) else 0
+    judge, worst = judge_line(recipe, asked)
+    paid = ["teacher"] if any(each.engine == "teacher" for each in recipe.distill.generations) else []
+    if recipe.judge is not None and asked:
+        paid.append(recipe.judge.engine)
+    return [*lines, *judge, *_about_teacher(recipe), ("worst cost", in_all(recipe, cost + worst, paid))]
 
 
 def most_tokens(generation: Generation) -> int:
@@ -78,14 +68,6 @@ def _about_teacher(recipe: Recipe) -> Plan:
     if recipe.teacher.standin:
         lines.append(("", "this is the stand-in: it answers by rule or from a file, and is no language model"))
     return lines
-
-
-def _worst(recipe: Recipe, cost: float) -> str:
-    judge = recipe.teachers[recipe.judge.engine] if recipe.judge else None
-    if any(asked is not None and not asked.priced for asked in (recipe.teacher, judge)):
-        return "unknown: set teacher.prompt_usd_per_mtok and teacher.completion_usd_per_mtok"
-    said = f"{usd(cost)} (without retries; what the ledger holds already is not bought again)"
-    return said if recipe.budget_usd is None else f"{said}; budget_usd stops it at {usd(recipe.budget_usd)}"
 
 
 def work(recipe: Recipe) -> Summary:

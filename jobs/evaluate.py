@@ -13,12 +13,13 @@ from cluster.progress import watched
 from cluster.session import session
 from cluster.stream import stream
 from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
-from jobs.distill import base_at, judge_cost, live, new_invocation, nothing_new
-from jobs.job import Job, Plan, Summary, main, number, previous, usd
+from jobs.distill import base_at, live, new_invocation, nothing_new
+from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.teachers import judging_of, teachers_at
+from jobs.worst import at_most, in_all, judge_line, judges
 from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
@@ -44,26 +45,36 @@ def plan(recipe: Recipe) -> Plan:
         lines.append(
             (f"benchmark {name}", f"{number(size)} problems" if size is not None else "size unknown until read")
         )
+    return [*lines, *_costs(recipe, sizes)]
+
+
+def _costs(recipe: Recipe, sizes: Mapping[str, int | None]) -> Plan:
+    """A line for each teacher's own answers, one for the judge of everybody's, and what that comes to at worst."""
+    settings, judge = recipe.evaluate, recipe.judge
+    judged = [size for name, size in sizes.items() if judges(recipe, settings.benchmarks[name])]
+    asked = [name for name in settings.models if name in recipe.teachers]
+    paid = [*asked, judge.engine] if judge is not None and judged else asked
+    if paid and None in (sizes.values() if asked else judged):
+        return [("worst cost", "unknown: the benchmarks' sizes are not known before they are read")]
+    lines, cost = [], 0.0
     calls = settings.draws * sum(size or 0 for size in sizes.values())
-    return lines + [(f"worst cost of {name}", _worst(recipe, name, calls)) for name in _asked(recipe)]
+    for name in asked:
+        worst = calls * _one_draw(recipe, name)
+        cost += worst
+        each = number(calls * (1 + 2 * len(budgets_of(recipe, name))))
+        lines.append((name, f"up to {each} calls, {at_most(recipe, name, worst)}"))
+    answers = settings.draws * sum(size or 0 for size in judged)
+    told, worst = judge_line(recipe, answers * sum(len(_names(recipe, model)) for model in settings.models))
+    return [*lines, *told, ("worst cost", in_all(recipe, cost + worst, paid))]
 
 
-def _asked(recipe: Recipe) -> list[str]:
-    """The teachers among those that are measured."""
-    return [name for name in recipe.evaluate.models if name in recipe.teachers]
-
-
-def _worst(recipe: Recipe, name: str, calls: int) -> str:
-    teacher, settings = recipe.teachers[name], recipe.evaluate
-    if not teacher.priced:
-        return "unknown: it has no prices"
-    if not calls:
-        return "unknown: the benchmarks' sizes are not known before they are read"
-    prompt, budgets = recipe.estimate.prompt_tokens, budgets_of(recipe, name)
+def _one_draw(recipe: Recipe, name: str) -> float:
+    """The most USD that one draw of a teacher costs: its answer, and one begun and one forced for each budget."""
+    teacher, settings, prompt = recipe.teachers[name], recipe.evaluate, recipe.estimate.prompt_tokens
     worst = teacher.cost(prompt=prompt, cached=0, completion=settings.sampling.max_tokens)
-    for tokens in budgets:
+    for tokens in budgets_of(recipe, name):
         worst += teacher.cost(prompt=2 * prompt + tokens, cached=0, completion=tokens + settings.answer_tokens)
-    return usd(calls * worst + judge_cost(recipe, calls * (1 + len(budgets))))
+    return worst
 
 
 def work(recipe: Recipe) -> Summary:

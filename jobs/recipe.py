@@ -269,6 +269,9 @@ def _line(error: ValidationError) -> str:
         return f"unknown key {key}{_suggestion(path, key)}"
     if first["type"] == "missing":
         return f"{key} is missing: {_meaning(path)}"
+    if first["type"] == "union_tag_not_found" or (first["type"] == "model_attributes_type" and first["input"] is None):
+        ready = ", or ready: NAME" if path[:2] == ["evaluate", "benchmarks"] else ""
+        return f"{key}: format is missing: {', '.join(_TAGS)}{ready}"
     said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if not key:
         return said

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Stop
+from pipeline.golds import bad_gold
 from pipeline.record import problem_id
 from pipeline.sources import GymSource, Raw, Source, read, slices
 
-_SHOWN = 5
+_SHOWN, _REASON_CHARS = 3, 160
 _FORMATS = {".jsonl": "jsonl", ".parquet": "parquet"}
 
 
@@ -108,19 +109,21 @@ def written_out(value: Any) -> Any:
 def check(name: str, source: Source) -> None:
     """Raise Stop, with one line that names the rows, for a benchmark that can't be measured on as it is.
 
-    Wrong are rows without a problem or an answer, two rows with the same problem, and two with the same id. A generator
-    may repeat itself, so what it makes is not checked.
+    Wrong are rows without a problem or an answer, or with an answer that can't be read, two rows with the same problem,
+    and two with the same id. A generator may repeat itself; of what it makes only the answers are checked.
     """
-    if isinstance(source, GymSource):
+    seen: dict[tuple[str, str], str] | None = None if isinstance(source, GymSource) else {}
+    if seen is None and source.kind == "gym":
+        # Its gold is written by us and its own scorer is asked as it is made.
         return
-    seen: dict[tuple[str, str], str] = {}
     wrong: list[str] = []
     for part in slices(source):
-        for number, raw in enumerate(read(source, part), start=1):
-            wrong += _wrong(raw, f"{part.path} row {number}", seen)
+        for number, raw in enumerate(read(source, part), start=part.start + 1):
+            wrong += _wrong(raw, f"{part.path} row {number}", source.kind, seen)
     if wrong:
         more = f" (and {len(wrong) - _SHOWN} more)" if len(wrong) > _SHOWN else ""
-        raise Stop(f"benchmark {name}: {'; '.join(wrong[:_SHOWN])}{more}: mend or remove these rows")
+        fix = "choose another kind" if seen is None else "mend or remove these rows, or choose another kind"
+        raise Stop(f"benchmark {name}: {'; '.join(wrong[:_SHOWN])}{more}: {fix}")
 
 
 def complete(sources: Sequence[Source], found: Mapping[str, int]) -> None:
@@ -132,12 +135,16 @@ def complete(sources: Sequence[Source], found: Mapping[str, int]) -> None:
             raise Stop(f"source {source.name} has {rows:,} rows and must have {source.rows:,}: {fix}")
 
 
-def _wrong(raw: Raw, where: str, seen: dict[tuple[str, str], str]) -> Iterable[str]:
+def _wrong(raw: Raw, where: str, kind: str, seen: dict[tuple[str, str], str] | None) -> Iterable[str]:
     if raw.prompt is None:
         yield f"{where} has no problem"
         return
     if raw.answer is None:
         yield f"{where} has no answer"
+    elif reason := bad_gold(kind, raw.answer):
+        yield f"{where} has an answer that can't be read as {kind} ({' '.join(reason.split())[:_REASON_CHARS]})"
+    if seen is None:
+        return
     for what, value in (("problem", problem_id(raw.prompt)), ("id", raw.id)):
         if value is None:
             continue

@@ -1,6 +1,7 @@
 """Check a gold answer before anything is bought for it: one that can't be read can prove nothing right."""
 
 from pipeline.answers import final_answers
+from pipeline.gym import bad_gym_gold
 from pipeline.maths.outcome import Outcome
 from pipeline.maths.tokens import Unreadable
 from pipeline.written import choice, choices, exact_number, normal
@@ -13,6 +14,8 @@ def bad_gold(kind: str, gold: str) -> str | None:
     """
     if kind == "code":
         return _bad_tests(gold)
+    if kind == "gym":
+        return bad_gym_gold(gold)
     if kind == "choice" and choice(gold) is None and not choices(gold):
         return "no single letter"
     if kind in ("text", "choice") and normal(gold):

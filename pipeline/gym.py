@@ -38,6 +38,7 @@ _LITERAL = (
     *(ast.UnaryOp, ast.USub, ast.UAdd),
 )
 _PERFECT = 1 - 1e-9
+_FORM = 'JSON as {"task": ..., "options": {...}, "entry": {...}}'
 _NONSENSE = "0 no answer 0"
 
 
@@ -62,10 +63,9 @@ def score_gym(gold: str, found: str, *, trusted: bool = False) -> Verdict:
     `trusted` text is run all the same: the task's own answer.
     """
     try:
-        data = json.loads(gold)
-        task, entry, options = data["task"], _restored(data["entry"]), _restored(data.get("options", {}))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return Verdict("undecided", found, f"the gold answer is no gym gold ({type(error).__name__}: {error})"[:200])
+        task, entry, options = _read(gold)
+    except ValueError as error:
+        return Verdict("undecided", found, f"the gold answer is {error}")
     if not trusted and found != entry.get("answer") and not harmless(task, found):
         return Verdict("undecided", found, "reasoning_gym would run this answer as code")
     try:
@@ -77,6 +77,27 @@ def score_gym(gold: str, found: str, *, trusted: bool = False) -> Verdict:
     except Exception as error:  # noqa: BLE001 a scorer may fail in any way on foreign text; that is a reason, not a crash
         return Verdict("undecided", found, f"reasoning_gym failed: {type(error).__name__}: {error}"[:200])
     return Verdict("correct" if score >= _PERFECT else "wrong", found, f"reasoning_gym scored {score:.4g}")
+
+
+def bad_gym_gold(gold: str) -> str | None:
+    """Why a text is no gold answer that `score_gym` can read, None when it is one; no scorer is asked."""
+    try:
+        _read(gold)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _read(gold: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Task, entry and options of a gold answer. Raises ValueError that says what it must be."""
+    try:
+        data = json.loads(gold)
+        task, entry, options = data["task"], _restored(data["entry"]), _restored(data.get("options", {}))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no gym gold ({type(error).__name__}: {error}"[:120] + f"): one is {_FORM}") from error
+    if not isinstance(task, str) or not isinstance(entry, dict) or not isinstance(options, dict):
+        raise ValueError(f"no gym gold (task must be text, entry and options objects): one is {_FORM}")
+    return task, entry, options
 
 
 def harmless(task: str, text: str) -> bool:

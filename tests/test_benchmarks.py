@@ -103,13 +103,30 @@ def test_a_row_without_gold_or_problem_is_named_and_many_are_counted(tmp_path: P
     assert "row 2 has no answer; " in said
     assert "row 3 has no problem" in said
     said = stopped(made(tmp_path, *(row(n) | {"answer": ""} for n in range(9))))
-    assert "row 5 has no answer (and 4 more)" in said
+    assert "row 3 has no answer (and 6 more)" in said
     worked = made(tmp_path, {"problem": "p", "answer": "so it is 5"}, answer_regex="#### (.+)")
     assert "row 1 has no answer" in stopped(worked)
 
 
-def test_a_generator_may_repeat_itself() -> None:
-    check("sums", GymSource(name="s", format="reasoning_gym", task="letter_counting", size=10**9))
+def test_gold_that_can_not_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    tests = {"inputs": ["1"], "outputs": ["2"]}
+    said = stopped(made(tmp_path, row(1) | {"answer": tests}, row(2) | {"answer": {"inputs": ["1"]}}, kind="code"))
+    assert "row 1" not in said
+    assert "row 2 has an answer that can't be read as code (no known form" in said
+    said = stopped(made(tmp_path, *(row(n) | {"answer": "one\nof many"} for n in range(5)), kind="choice"))
+    assert "row 3 has an answer that can't be read as choice (no single letter) (and 2 more)" in said
+    check("mine", made(tmp_path, row(1) | {"answer": "one of many"}, kind="text"))
+
+
+def test_a_generator_may_repeat_itself_but_its_answers_must_be_readable() -> None:
+    tiny = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    sums = GymSource(name="s", format="reasoning_gym", task="chain_sum", size=300, options=tiny)
+    assert len({raw.prompt for raw in rows(sums)}) < 300
+    check("sums", sums)
+    lists = GymSource(name="l", format="reasoning_gym", task="chain_sum", size=5, kind="choice")
+    assert "row 5 has" not in stopped(lists)
+    assert stopped(lists).endswith("(and 2 more): choose another kind")
+    check("sums", lists.model_copy(update={"kind": "gym"}))
 
 
 def test_another_number_of_rows_than_there_must_be_is_one_line(tmp_path: Path) -> None:

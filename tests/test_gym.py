@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import Stop
+from pipeline.golds import bad_gold
 from pipeline.gym import EVALUATED, PARSED, gym_gold, score_gym
 from pipeline.sources import GymSource, read, slices
 
@@ -146,3 +147,15 @@ def test_other_kinds_still_get_the_plain_answer() -> None:
     source = _source("letter_counting").model_copy(update={"kind": "text"})
     answers = [row.answer for part in slices(source) for row in read(source, part)]
     assert all(answer is not None and answer.isdigit() for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "gold", ["5", "no JSON", "[]", '{"entry": {}}', '{"task": "chain_sum", "entry": []}', "[" * 100_000]
+)
+def test_gold_in_another_form_is_told_the_form(gold: str) -> None:
+    form = '{"task": ..., "options": {...}, "entry": {...}}'
+    assert form in str(bad_gold("gym", gold))
+    verdict = score_gym(gold, "5")
+    assert verdict.verdict == "undecided"
+    assert form in verdict.why
+    assert bad_gold("gym", '{"task": "chain_sum", "entry": {"answer": "5"}}') is None

@@ -306,3 +306,12 @@ def test_thought_budgets_lie_below_the_whole_and_a_teacher_must_be_able_to_go_on
     assert "force needs teacher.continues" in wrong(small, force)
     assert load(small, [force, "teacher.continues=prefix"]).distill.generations[0].truncated.max_tokens == 99
     assert load(small, [force, "distill.generations.0.engine=student"])
+
+
+@pytest.mark.parametrize("nothing", ["{}", "null", "{name: x}"])
+def test_a_source_without_a_format_is_told_the_formats(small: str, nothing: str) -> None:
+    formats = "format is missing: jsonl, parquet, hf, reasoning_gym"
+    assert wrong(small, f"evaluate.benchmarks.X={nothing}").endswith(
+        f"evaluate.benchmarks.X: {formats}, or ready: NAME"
+    )
+    assert wrong(small, f"sources.0={nothing}").endswith(f"sources.0: {formats}")

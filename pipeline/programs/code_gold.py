@@ -18,6 +18,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+_FORMS = "give inputs and outputs, input_output, tests, test_list, or test and entry_point"
+
 
 class Unreadable(Exception):
     """Tests in no form that is known; the message says what is wrong."""
@@ -100,7 +102,7 @@ def _read(data: Any) -> Tests:
         return _asserts("\n".join(str(part) for part in [*setup, *data["test_list"]]))
     if isinstance(data.get("test"), str):
         return _checked(data)
-    raise Unreadable(f"no known field among: {', '.join(map(str, data))}"[:200])
+    raise Unreadable(f"no known form in the fields {', '.join(map(str, data))[:60] or 'of {}'}: {_FORMS}")
 
 
 def _columns(data: dict[str, Any]) -> Tests:
