@@ -272,7 +272,11 @@ def _pass_at(k: int, problems: Sequence[Draws]) -> At | None:
     counted = [draws for draws in problems if draws.num_judged >= k]
     found = [pass_at(k, right=draws.right, judged=draws.num_judged) for draws in counted]
     low = [pass_at(k, right=draws.right, judged=draws.num_draws) for draws in counted]
-    return At(k, _mean(found), _mean(low), interval(found), len(problems) - len(found)) if found else None
+    if not found:
+        return None
+    # pass@1 is the mean that has its interval above: the same draws, the same interval.
+    judged = sum(draws.num_judged for draws in counted) if k == 1 else None
+    return At(k, _mean(found), _mean(low), interval(found, draws=judged), len(problems) - len(found))
 
 
 def _maj_at(ks: Sequence[int], held: Tally) -> Iterable[At]:
