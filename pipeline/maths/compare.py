@@ -4,9 +4,7 @@ The gold answer decides what is asked: its form (a point or an interval), its un
 algebra go to `values`, which the caller gives; everything else is decided here.
 """
 
-import re
 from collections.abc import Sequence
-from fractions import Fraction
 
 from pipeline.maths.exact import exact
 from pipeline.maths.forms import (
@@ -26,18 +24,14 @@ from pipeline.maths.forms import (
     Text,
     Union,
     Value,
-    spread,
 )
 from pipeline.maths.numeric import proportional
 from pipeline.maths.outcome import Outcome, Values, all_same
+from pipeline.maths.parts import cells, is_sum, members, names_several, other_names, ratio_of, zero_form
 from pipeline.maths.regions import regions
-from pipeline.maths.tree import Expr, Op, Sym, variables
+from pipeline.maths.tree import Op, variables
 from pipeline.maths.values import ValueComparison
 from pipeline.maths.vectors import in_unit_vectors
-from pipeline.maths.vocabulary import GREEK
-
-_WORD_NAME = re.compile(r"[A-Za-z]{4,}|\s")
-_FUNCTION_NAME = re.compile(r"[A-Za-z]\([a-z]\)")
 
 
 def compare(gold: Form, found: Form, *, values: Values) -> Outcome:
@@ -104,17 +98,17 @@ class _Comparison:
             named = self._named(gold.items, found.items)
             if named is not None:
                 return named
-        if isinstance(found, Seq) and any(isinstance(item, Seq) for item in _members(gold)):
+        if isinstance(found, Seq) and any(isinstance(item, Seq) for item in members(gold)):
             found = Listing((found,))
         if isinstance(found, Seq):
-            ordered = self._each(_members(gold), found.items)
+            ordered = self._each(members(gold), found.items)
             return ordered if ordered.says != "different" else Outcome("unsure", "an ordered answer to a set")
-        if isinstance(found, Listing | SetOf) and _names_several(gold):
+        if isinstance(found, Listing | SetOf) and names_several(gold):
             # Where gold gives values to names, values without names must come in that order.
-            ordered = self._each(_members(gold), _members(found))
+            ordered = self._each(members(gold), members(found))
             return ordered if ordered.says != "different" else Outcome("unsure", "values without their names")
         if isinstance(found, Listing | SetOf):
-            return self._unordered(_members(gold), _members(found), sets=isinstance(gold, SetOf))
+            return self._unordered(members(gold), members(found), sets=isinstance(gold, SetOf))
         if isinstance(gold, SetOf) and isinstance(found, Interval | Union):
             return self._region(gold, found)
         if len(gold.items) == 1 and not isinstance(gold.items[0], SetOf):
@@ -158,7 +152,7 @@ class _Comparison:
     def _assigned(self, gold: Form, found: Form) -> Outcome:
         if isinstance(gold, Assign) and isinstance(found, Assign):
             outcome = self.of(gold.form, found.form)
-            if outcome.says == "same" and _other_names(gold.name, found.name):
+            if outcome.says == "same" and other_names(gold.name, found.name):
                 return Outcome("unsure", f"{found.name} is given the value where {gold.name} is asked")
             return outcome
         if isinstance(gold, Assign):
@@ -171,12 +165,12 @@ class _Comparison:
         return self.of(gold, found.form)
 
     def _equation(self, gold: Form, found: Form) -> Outcome:
-        if isinstance(gold, Value) and isinstance(found, Equation) and not variables(gold.tree) and _is_sum(found.left):
+        if isinstance(gold, Value) and isinstance(found, Equation) and not variables(gold.tree) and is_sum(found.left):
             # m + n = 149 where 149 is asked.
             return self._value.of(gold, Value(found.right))
-        if isinstance(found, Value) and isinstance(gold, Equation) and not variables(found.tree) and _is_sum(gold.left):
+        if isinstance(found, Value) and isinstance(gold, Equation) and not variables(found.tree) and is_sum(gold.left):
             return self._value.of(Value(gold.right), found)
-        one, other = _zero_form(gold), _zero_form(found)
+        one, other = zero_form(gold), zero_form(found)
         if one is None or other is None:
             value = gold if isinstance(gold, Value) else found
             if isinstance(value, Value) and not variables(value.tree):
@@ -214,11 +208,11 @@ class _Comparison:
         if isinstance(found, Matrix):
             if [len(row) for row in gold.rows] != [len(row) for row in found.rows]:
                 return Outcome("different", "another shape")
-            return self._each(_cells(gold), _cells(found))
+            return self._each(cells(gold), cells(found))
         if isinstance(found, Value) and (parts := in_unit_vectors(found.tree, len(gold.rows))) is not None:
-            return self._each(_cells(gold), parts)
+            return self._each(cells(gold), parts)
         if isinstance(found, Seq) and all(len(row) == 1 for row in gold.rows):
-            return self._each(_cells(gold), found.items)
+            return self._each(cells(gold), found.items)
         if isinstance(found, Seq) and all(isinstance(item, Seq) for item in found.items):
             rows = Matrix(tuple(item.items for item in found.items if isinstance(item, Seq)))
             return self._matrix(gold, rows)
@@ -227,7 +221,7 @@ class _Comparison:
     def _ratio(self, gold: Form, found: Form) -> Outcome:
         if isinstance(gold, Ratio) and isinstance(found, Ratio):
             outcome = self._each(gold.items, found.items)
-            if outcome.says == "different" and _quotient(gold) is not None and _quotient(gold) == _quotient(found):
+            if outcome.says == "different" and ratio_of(gold) is not None and ratio_of(gold) == ratio_of(found):
                 return Outcome("unsure", "the same ratio in other numbers")
             return outcome
         ratio, other = (gold, found) if isinstance(gold, Ratio) else (found, gold)
@@ -283,55 +277,6 @@ class _Comparison:
             if not any(item == other or self.of(other, item).says == "same" for other in kept):
                 kept.append(item)
         return kept
-
-
-def _is_sum(tree: Expr) -> bool:
-    """Whether it is a sum of different variables, as m + n is: what a contest asks the value of."""
-    if isinstance(tree, Op) and tree.name == "add":
-        left, right = tree.args
-        return _is_sum(left) and _is_sum(right) and variables(left).isdisjoint(variables(right))
-    return isinstance(tree, Sym)
-
-
-def _other_names(gold: str, found: str) -> bool:
-    """Whether two names on the left are of different things; words such as `area`, and f(x) for y, are not."""
-    # x_1 and x_2 are the solutions of an equation in x.
-    if gold in (found, found.partition("_")[0]) or any(
-        _WORD_NAME.search(name) and name not in GREEK for name in (gold, found)
-    ):
-        return False
-    functions = [_FUNCTION_NAME.fullmatch(name) is not None for name in (gold, found)]
-    return not (all(functions) or (any(functions) and "y" in (gold, found)))
-
-
-def _names_several(form: Listing | SetOf) -> bool:
-    return len({item.name for item in form.items if isinstance(item, Assign)}) > 1
-
-
-def _members(form: Listing | SetOf) -> list[Form]:
-    return [item for inner in form.items for item in spread(inner)]
-
-
-def _cells(matrix: Matrix) -> list[Form]:
-    return [cell for row in matrix.rows for cell in row]
-
-
-def _zero_form(form: Form) -> Expr | None:
-    """left - right of an equation."""
-    if isinstance(form, Equation):
-        return Op("add", (form.left, Op("neg", (form.right,))))
-    if isinstance(form, Assign) and isinstance(form.form, Value) and form.name.isidentifier():
-        return Op("add", (Sym(form.name), Op("neg", (form.form.tree,))))
-    return None
-
-
-def _quotient(form: Form) -> Fraction | None:
-    if not isinstance(form, Ratio) or len(form.items) != 2:
-        return None
-    values = [exact(item.tree) for item in form.items if isinstance(item, Value)]
-    if len(values) < 2 or values[0] is None or not values[1]:
-        return None
-    return values[0] / values[1]
 
 
 def _unlike(gold: Form, found: Form) -> Outcome:

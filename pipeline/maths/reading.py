@@ -28,10 +28,10 @@ from pipeline.maths.forms import (
 )
 from pipeline.maths.numerals import in_base
 from pipeline.maths.parser import parse
-from pipeline.maths.regions import half_line, without
+from pipeline.maths.regions import between_regions, half_line, of_variable, unnamed, without
 from pipeline.maths.splitting import CLOSE, OPEN, closes, cut, items_in, outside, several
 from pipeline.maths.tokens import Token, Unreadable, tokens
-from pipeline.maths.tree import INFINITY, Expr, Num, Op, Sym, symbols, variables
+from pipeline.maths.tree import Expr, Num, Op, Sym, symbols, variables
 from pipeline.maths.units import split_unit
 from pipeline.maths.wording import is_known, is_point, name_of, only_words, said
 
@@ -161,7 +161,7 @@ class _Reader:
         return Matrix(tuple(tuple(row) for row in rows))
 
     def _part(self, found: list[Token]) -> Form:
-        form = _unnamed(self.form(found))
+        form = unnamed(self.form(found))
         interval = as_interval(form)
         return interval or form
 
@@ -172,7 +172,7 @@ class _Reader:
         if isinstance(first, Assign) and len(names) == 1:
             # x = 1, 2 gives both to x.
             items = [item if isinstance(item, Assign) else Assign(first.name, item) for item in items]
-        between = None if either or len(names) > 1 else _between([_unnamed(item) for item in items])
+        between = None if either or len(names) > 1 else between_regions([unnamed(item) for item in items])
         return between or Listing(tuple(items), either=either)
 
     def _environment(self, found: list[Token]) -> Form:
@@ -209,7 +209,7 @@ class _Reader:
         if all(sign in ("=", r"\approx", r"\equiv") for sign in signs):
             return self._equation(parts, signs)
         if all(sign in _ORDER for sign in signs):
-            return _of_variable(parts, self._order(parts, [_ORDER[sign] for sign in signs]))
+            return of_variable(parts, self._order(parts, [_ORDER[sign] for sign in signs]))
         if signs == [r"\ne"]:
             left, right = parse(parts[0]), parse(parts[1])
             if isinstance(left, Sym) and not variables(right):
@@ -302,40 +302,6 @@ def _times(factor: Expr, cell: Form) -> Form:
     if not isinstance(cell, Value):
         raise Unreadable("a factor before something else than values")
     return replace(cell, tree=Op("mul", (factor, cell.tree)))
-
-
-def _of_variable(parts: list[list[Token]], form: Form) -> Form:
-    """A region with the name of its variable: x > 2 is not y > 2."""
-    names = [part[0].text for part in parts if len(part) == 1 and part[0].kind == "word" and len(part[0].text) == 1]
-    return Assign(names[0], form) if isinstance(form, Interval | Union) and len(names) == 1 else form
-
-
-def _unnamed(form: Form) -> Form:
-    return form.form if isinstance(form, Assign) else form
-
-
-def _hole(region: Union) -> Expr | None:
-    """The one point that a line lacks."""
-    parts = [part for part in region.parts if isinstance(part, Interval)]
-    if len(parts) != 2 or parts[0].low != LINE.low or parts[1].high != LINE.high or parts[0].high != parts[1].low:
-        return None
-    return parts[0].high
-
-
-def _between(items: list[Form]) -> Form | None:
-    """x >= 2 and x < 5: what two regions have in common."""
-    if len(items) != 2 or not all(isinstance(item, Interval | Union) for item in items):
-        return None
-    region = [item for item in items if isinstance(item, Interval)]
-    holes = [item for item in items if isinstance(item, Union)]
-    if len(region) == len(holes) == 1 and (hole := _hole(holes[0])) is not None:
-        # x >= -1 and x != 2
-        return without(region[0], SetOf((Value(hole),)))
-    up = [item for item in items if isinstance(item, Interval) and item.high == INFINITY]
-    down = [item for item in items if isinstance(item, Interval) and item.low == LINE.low]
-    if len(up) != 1 or len(down) != 1 or up == down:
-        return None
-    return Interval(up[0].low, down[0].high, up[0].low_closed, down[0].high_closed)
 
 
 def _ungrouped(found: list[Token]) -> list[Token]:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from pipeline.maths.exact import exact
 from pipeline.maths.forms import LINE, Assign, Form, Interval, Listing, Relation, Seq, SetOf, Union, Value, as_interval
-from pipeline.maths.tokens import Unreadable
+from pipeline.maths.tokens import Token, Unreadable
 from pipeline.maths.tree import INFINITY, Expr, Op, Sym, variables
 
 
@@ -78,3 +78,38 @@ def ends(interval: Interval) -> Seq:
 
 def _is_infinite(tree: Expr) -> bool:
     return tree == Sym("oo") or (isinstance(tree, Op) and tree.name == "neg" and tree.args[0] == Sym("oo"))
+
+
+def of_variable(parts: list[list[Token]], form: Form) -> Form:
+    """A region with the name of its variable: x > 2 is not y > 2."""
+    names = [part[0].text for part in parts if len(part) == 1 and part[0].kind == "word" and len(part[0].text) == 1]
+    return Assign(names[0], form) if isinstance(form, Interval | Union) and len(names) == 1 else form
+
+
+def unnamed(form: Form) -> Form:
+    """What is given to a name, without the name."""
+    return form.form if isinstance(form, Assign) else form
+
+
+def _hole(region: Union) -> Expr | None:
+    """The one point that a line lacks."""
+    parts = [part for part in region.parts if isinstance(part, Interval)]
+    if len(parts) != 2 or parts[0].low != LINE.low or parts[1].high != LINE.high or parts[0].high != parts[1].low:
+        return None
+    return parts[0].high
+
+
+def between_regions(items: list[Form]) -> Form | None:
+    """x >= 2 and x < 5: what two regions have in common."""
+    if len(items) != 2 or not all(isinstance(item, Interval | Union) for item in items):
+        return None
+    region = [item for item in items if isinstance(item, Interval)]
+    holes = [item for item in items if isinstance(item, Union)]
+    if len(region) == len(holes) == 1 and (hole := _hole(holes[0])) is not None:
+        # x >= -1 and x != 2
+        return without(region[0], SetOf((Value(hole),)))
+    up = [item for item in items if isinstance(item, Interval) and item.high == INFINITY]
+    down = [item for item in items if isinstance(item, Interval) and item.low == LINE.low]
+    if len(up) != 1 or len(down) != 1 or up == down:
+        return None
+    return Interval(up[0].low, down[0].high, up[0].low_closed, down[0].high_closed)
