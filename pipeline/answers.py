@@ -16,6 +16,7 @@ _BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&*]|\\[()\[\],;: ]|\\q?quad|\b(?:and|or)\b|\\(?:text|mbox)\s*\{\s*,?\s*(?:and|or|,)?\s*\}"
     r"|\b[A-Za-z](?:_\d)?\s*=|\\\\)*+"
 )
+_BARE_BOX = re.compile(r"-?\d+(?:\.\d+)?|\\[A-Za-z]+(?:\s*\{[^{}]*\})*|\w")
 _LONGEST_BETWEEN = 60
 LONGEST = 4000
 """Characters; a longer answer is judged by nobody."""
@@ -141,7 +142,7 @@ def _boxed(reply: str, boxes: list[re.Match[str]]) -> tuple[str | None, int]:
 def _inside(text: str, box: re.Match[str]) -> tuple[str | None, int]:
     if box["brace"] is None:
         # TeX takes one sign: \boxed 5 is a box around 5.
-        bare = re.match(r"-?\d+(?:\.\d+)?|\\?\w", text[box.end() : box.end() + 50])
+        bare = _BARE_BOX.match(text[box.end() : box.end() + 200])
         return (bare.group(), box.end() + bare.end()) if bare else (None, box.end())
     depth = 1
     for end in range(box.end(), len(text)):

@@ -99,6 +99,5 @@ def _scaled(mantissa: str, exponent: str | None) -> Fraction:
 
 def folded(text: str) -> str:
     """The text as it is compared: without case, spacing and quotes around it."""
-    text = _ARTICLE.sub("", text.strip())
-    text = unicodedata.normalize("NFC", normal(text)).replace("’", "'").replace("‘", "'")
+    text = unicodedata.normalize("NFC", _ARTICLE.sub("", normal(text))).replace("’", "'").replace("‘", "'")
     return text.strip("\"'`“” ").casefold()

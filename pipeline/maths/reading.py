@@ -55,6 +55,7 @@ _INTEGER = re.compile(
 PARAMETER = "Z"
 # 2025-03-14 is no subtraction.
 _DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
+_DIGITS_AS_TEXT = re.compile(r"\\(?:text|mathrm)\s*\{([0-9A-F]+)\}")
 _IN_BASE = re.compile(r"\$?(?:\\text\s*\{)?(?P<digits>\d*[A-F][0-9A-F]*|\d+[A-F][0-9A-F]*)\}?_\{?(?P<base>\d\d?)\}?\$?")
 _MODULO = frozenset({r"\pmod", r"\bmod", r"\mod", "mod"})
 _ALIGNED = frozenset({"aligned", "align", "gathered", "split"})
@@ -66,7 +67,7 @@ def read(text: str) -> Form:
     """The form of a written answer. Raises Unreadable when a part of it is not understood."""
     if _DATE.fullmatch(text.strip()):
         return Text(text.strip())
-    if based := _IN_BASE.fullmatch(text.strip()):
+    if based := _IN_BASE.fullmatch(_DIGITS_AS_TEXT.sub(r"\1", text.strip())):
         return Value(in_base(based["digits"], based["base"]), text=text)
     text, parameter = _parameter(_FOR_ALL.sub("", text))
     found = _forward(tokens(_based(text)))

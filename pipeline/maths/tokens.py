@@ -48,6 +48,11 @@ _LINE_SKIP = re.compile(r"(?<=\\\\)\s*\[[^\]]{0,12}\]")
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{[^{}]{0,40}\}")
 _HAT = re.compile(r"\\(?:hat|vec|widehat|overrightarrow)\s*(?:\{\s*(\\?[A-Za-z]{1,12})\s*\}|([A-Za-z])\b)")
 _VECTOR = re.compile(r"\\(?:mathbf|vec|hat|overrightarrow)\b")
+# The half of the day behind a time, however it is set: 3:45 p.m.
+_CLOCK = re.compile(
+    r"(?i)(:\d\d)\s*(?:\\[,;: ]|~)?\s*"
+    r"(?:\\(?:text|mathrm)\s*\{\s*([ap])\.?\s?m\b\.?\s*\}|([ap])\.?\s?m\b\.?)(?=[\s.$}]*$)"
+)
 # One upright letter that ends an answer is a unit: 4500\,\mathrm{J}; e, i and d are upright in mathematics too.
 _UPRIGHT = re.compile(r"(?<=[\d} ,;~])\\mathrm\s*\{\s*~?([A-Zacf-hj-z])\s*\}(?=[\s.$]*$)")
 _SUPERSCRIPT = re.compile(f"[{''.join(_SCRIPTS)}⁻]+")
@@ -147,8 +152,9 @@ def tokens(text: str) -> list[Token]:
         raise Unreadable("a product of vectors")
     text = _SPACED.sub(lambda run: run.group().replace(" ", ""), _THIN.sub("", plain_characters(text)))
     text = _BRACKETED_REPEAT.sub(r"\1\\overline{\2}", text)
+    text = _CLOCK.sub(r"\1 \\text{\2\3m}", text.replace("{:}", ":"))
     text = _UPRIGHT.sub(r"\\text{\1}", _HAT.sub(r"\1\2", text))
-    text = _COLOUR.sub("", _LINE_SKIP.sub("", text)).replace("{:}", ":")
+    text = _COLOUR.sub("", _LINE_SKIP.sub("", text))
     if "{" not in text and text.count(r"\over") == 1:
         text = "{" + text + "}"
     text = _OVER.sub(lambda over: rf"\{'frac' if over[2] == 'over' else 'binom'}{{{over[1]}}}{{{over[3]}}}", text)
@@ -208,7 +214,13 @@ def _grouped(inside: str, *, words: bool, glued: bool) -> Token | None:
     r"""The token of \text{...}: words, a number that was put there, or a letter that was."""
     while (nested := _GROUPED.match(inside.strip())) and inside.strip().endswith("}"):
         inside = inside.strip()[nested.end() : -1]
-    bare = inside.replace("~", " ").strip().strip("{}").replace(r"\$", "$").replace(r"\%", "%").strip()
+    bare = inside.replace("~", " ").strip()
+    bare = (
+        (bare[1:-1] if bare.startswith("{") and bare.endswith("}") else bare)
+        .replace(r"\$", "$")
+        .replace(r"\%", "%")
+        .strip()
+    )
     if not bare:
         return None
     if re.fullmatch(r"\d+(?:\.\d+)?|\.\d+", bare):

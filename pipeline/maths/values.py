@@ -85,6 +85,9 @@ def _bases(gold: Expr, found: Expr) -> Outcome | None:
         return None
     if all(based):
         return Outcome("same" if exact(gold) == exact(found) and gold == found else "different", "base")
+    if all(isinstance(tree, Op) and tree.name == "base" for tree in (gold, found)):
+        # One of them says base 10.
+        return Outcome("unsure" if exact(gold) == exact(found) else "different", "base")
     whole, other = (gold, found) if based[0] else (found, gold)
     assert isinstance(whole, Op)
     if _same_digits(whole, other):
