@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K,K",
         help="print pass@k and maj@k for these; every problem must have so many draws (default: powers of two)",
     )
-    parser.add_argument("--overwrite-columns", action="store_true", help="replace verdict, found, why of FILE's rows")
+    parser.add_argument(
+        "--overwrite-columns",
+        action="store_true",
+        help="drop FILE's own verdict, found and why (else kept as why_before ...)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the metrics there too")
     parser.add_argument("--workers", type=int, help="processes that judge (default: the CPUs this process may use)")
     for name, kind in (("timeout_s", float), ("memory_mb", int)):
@@ -120,7 +124,7 @@ def _score(asked: argparse.Namespace, settings: ScoreSettings) -> tuple[dict[str
     """The metrics, with every k that the draws allow; and what to say of one that they don't."""
     started = time.monotonic()
     with _workers(asked, settings) as workers, _progress(asked.file) as show:
-        judgements = score_file(asked.file, asked.out, settings.fields, workers, show)
+        judgements = score_file(asked.file, asked.out, settings.fields, workers, show, replace=settings.replace)
         seconds = time.monotonic() - started
         with Verifier(settings.verify.model_copy(update={"judges": cores()})) as verifier:
             judgements.vote(verifier)

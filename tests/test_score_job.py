@@ -234,7 +234,7 @@ BAD_LINES = [
     ((b'{"a":' * 100_000), "line 1 is not JSON"),
     (b"", "holds no rows"),
     (b"\n \n", "holds no rows"),
-    (b'{"answer": "1", "reply": "1", "why": 2}\n', "has why already; --overwrite-columns replaces them"),
+    (b'{"answer": "1", "reply": "1", "why": 2, "why_before": 1}\n', "has why and why_before already"),
     (b'{"answer": "1", "said": {"text": "1"}}\n', "no field 'reply' (--reply-field); its fields are answer, said.text"),
 ]
 
@@ -318,6 +318,23 @@ def test_order_holds_when_some_rows_take_long_and_standard_output_takes_rows(tmp
     assert 1000 < sum(wrong) < 4000
     assert "pass@1" in ran.stderr
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_fields_that_are_named_as_ours_are_kept_under_another_name(tmp_path: Path) -> None:
+    rows = [row(1, verdict="wrong", why="who knows", big=10**40), row(2)]
+    path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    score(path, "--out", out)
+    first, second = read(out)
+    assert (first["verdict"], first["verdict_before"], first["why_before"]) == ("correct", "wrong", "who knows")
+    assert first["big"] == 10**40
+    assert "why_before" not in second
+    table, again, lines = (tmp_path / name for name in ("in.parquet", "again.parquet", "again.jsonl"))
+    pq.write_table(pa.table({"verdict": [1, 2], "answer": ["1", "2"], "reply": ["1", "3"]}), table)
+    score(table, "--out", again)
+    assert pq.read_table(again).to_pydict()["verdict"] == ["correct", "wrong"]
+    assert pq.read_table(again).to_pydict()["verdict_before"] == [1, 2]
+    score(table, "--out", lines)
+    assert [one["verdict_before"] for one in read(lines)] == [1, 2]
 
 
 def test_our_columns_are_replaced_when_asked(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
+
+BEFORE = "_before"
+"""What the names of the input's own fields end in where ours take their place."""
 
 
 def parse(line: bytes) -> Any:
@@ -24,12 +27,17 @@ def parse(line: bytes) -> Any:
         return orjson.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def extended(line: bytes, added: dict[str, Any], *, replacing: bool) -> bytes:
-    """A line that holds an object, with fields added at its end; `replacing` when it has some of them already."""
-    if replacing:
+def aside(row: dict[str, Any], ours: Collection[str], *, replace: bool) -> dict[str, Any]:
+    """The row with fields that are named as ours under another name (why_before), or without them."""
+    kept = {name if name not in ours else f"{name}{BEFORE}": value for name, value in row.items()}
+    return {name: value for name, value in row.items() if name not in ours} if replace else kept
+
+
+def extended(line: bytes, added: dict[str, Any], *, rewritten: bool, replace: bool) -> bytes:
+    """A line that holds an object, with fields added at its end; `rewritten` when it has such names already."""
+    if rewritten:
         # Python's own reader keeps whole numbers of any length.
-        row = {name: value for name, value in json.loads(line).items() if name not in added}
-        line = json.dumps(row).encode()
+        line = json.dumps(aside(json.loads(line), added, replace=replace)).encode()
     head = line.rstrip().removesuffix(b"}").rstrip()
     comma = b"" if head.endswith(b"{") else b", "
     return head + comma + orjson.dumps(added)[1:] + b"\n"

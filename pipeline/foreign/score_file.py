@@ -23,7 +23,7 @@ from pipeline.foreign.reply_files import (
     parquet_schema,
     whole,
 )
-from pipeline.foreign.reply_lines import is_several, merged
+from pipeline.foreign.reply_lines import BEFORE, is_several, merged
 from pipeline.foreign.scorer import ADDED, Scored, rows_of
 from pipeline.scores.judgements import Judgements
 
@@ -32,7 +32,7 @@ _TYPES = {"verdict": pa.string(), "found": pa.string(), "why": pa.string()}
 
 
 def check_fields(path: str, fields: ReplyFields, *, asked: frozenset[str], replace: bool) -> None:
-    """Raise BadRecipe when the first rows lack reply, answer, or what was `asked` for by name, or have fields of ours.
+    """Raise BadRecipe when the first rows lack reply, answer, or what was `asked` for by name, or have our names twice.
 
     Raises Stop when the file can't be read or has no rows.
     """
@@ -44,15 +44,21 @@ def check_fields(path: str, fields: ReplyFields, *, asked: frozenset[str], repla
             more = ", ..." if len(there) > _MOST_NAMES else ""
             listed = ", ".join(there[:_MOST_NAMES]) + more
             raise BadRecipe(f"{path} has no field {name!r} (--{option}-field); its fields are {listed}")
-    ours = [name for name in ADDED if any(name in row for row in rows)]
-    if ours and not replace:
-        raise BadRecipe(f"{path} has {', '.join(ours)} already; --overwrite-columns replaces them")
+    both = [name for name in ADDED if any(name in row and f"{name}{BEFORE}" in row for row in rows)]
+    if both and not replace:
+        raise BadRecipe(f"{path} has {both[0]} and {both[0]}{BEFORE} already; --overwrite-columns replaces the first")
 
 
 def score_file(
-    path: str, out: str, fields: ReplyFields, workers: Workers, show: Callable[[Judgements], None]
+    path: str,
+    out: str,
+    fields: ReplyFields,
+    workers: Workers,
+    show: Callable[[Judgements], None],
+    *,
+    replace: bool = False,
 ) -> Judgements:
-    """Write the rows of `path` with their verdicts to `out`. `show` is called as it goes."""
+    """Write the rows of `path` with their verdicts to `out`. `show` is called as it goes; `replace` as the workers."""
     judgements = Judgements()
     columnar = format_of(path) == format_of(out) == "parquet"
     with closing(in_order(chunks(path, sent=_sent(path, fields) if columnar else None), workers)) as judged:
@@ -60,7 +66,8 @@ def score_file(
         with whole(out) as beside:
             if columnar:
                 assert beside is not None
-                _write_columns(path, beside, counted, several=is_several(parquet_schema(path), fields.reply))
+                several = is_several(parquet_schema(path), fields.reply)
+                _write_columns(path, beside, counted, several=several, replace=replace)
             elif format_of(out) == "parquet":
                 assert beside is not None
                 _write_by_lines(beside, counted)
@@ -112,12 +119,15 @@ def _counted(
         show(judgements)
 
 
-def _write_columns(path: str, beside: Path, judged: Iterator[tuple[Chunk, Scored]], *, several: bool) -> None:
-    """Add three columns to a Parquet file; its own keep their types and order."""
+def _write_columns(
+    path: str, beside: Path, judged: Iterator[tuple[Chunk, Scored]], *, several: bool, replace: bool
+) -> None:
+    """Add three columns to a Parquet file; its own keep types and order, those named as ours under another name."""
     schema = parquet_schema(path)
-    kept = [name for name in schema.names if name not in ADDED]
+    kept = [name for name in schema.names if name not in ADDED or not replace]
+    own = [schema.field(name).with_name(f"{name}{BEFORE}" if name in ADDED else name) for name in kept]
     types = {name: pa.list_(found) if several else found for name, found in _TYPES.items()}
-    full = pa.schema([schema.field(name) for name in kept] + list(types.items()), metadata=schema.metadata)
+    full = pa.schema([*own, *types.items()], metadata=schema.metadata)
     with ParquetRows(beside, full) as rows:
         for chunk, scored in judged:
             assert chunk.batch is not None

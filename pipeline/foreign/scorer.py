@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.errors import Stop
 from pipeline.foreign.replies import Replies, ReplyFields, replies_of
 from pipeline.foreign.reply_files import Chunk, Format
-from pipeline.foreign.reply_lines import extended, line_of, parse, schema_of
+from pipeline.foreign.reply_lines import BEFORE, aside, extended, line_of, parse, schema_of
 from pipeline.scores.judgements import Judgements
 from pipeline.settings import Settings
 from pipeline.verdict import Submission, Verdict
@@ -28,7 +28,7 @@ class ScoreSettings(Settings):
     out: Format = "jsonl"
     """What is written."""
     replace: bool = False
-    """Whether fields of the rows that are named as ours are replaced; refused otherwise."""
+    """Whether fields of the rows that are named as ours are replaced; otherwise they stay as why_before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Scorer:
         """The chunk with its verdicts. Raises Stop that names the file and line of what can't be read."""
         rows = rows_of(chunk)
         if not self._settings.replace:
-            _refuse_ours(chunk, rows)
+            _refuse_both(chunk, rows)
         asked = [self._replies(chunk, at, row) for at, row in enumerate(rows)]
         judged = self._judge(asked)
         judgements = Judgements()
@@ -89,16 +89,17 @@ class Scorer:
             columns = {name: [fields[name] for fields in added] for name in ADDED}
             return Scored(b"", columns, None, judgements)
         if chunk.batch is not None:
-            kept = ({name: value for name, value in row.items() if name not in ADDED} for row in rows)
+            kept = (aside(row, ADDED, replace=self._settings.replace) for row in rows)
             lines = [line_of(row | fields) for row, fields in zip(kept, added, strict=True)]
             return Scored(b"".join(lines), {}, None, judgements)
         lines = [
-            extended(line, fields, replacing=any(name in row for name in ADDED))
+            extended(line, fields, rewritten=any(name in row for name in ADDED), replace=self._settings.replace)
             for (_, line), row, fields in zip(chunk.lines, rows, added, strict=True)
         ]
         schema = None
         if self._settings.out == "parquet":
-            schema = schema_of([row | fields for row, fields in zip(rows, added, strict=True)])
+            kept = (aside(row, ADDED, replace=self._settings.replace) for row in rows)
+            schema = schema_of([row | fields for row, fields in zip(kept, added, strict=True)])
         return Scored(b"".join(lines), {}, schema, judgements)
 
 
@@ -125,13 +126,13 @@ def _row_of(path: str, number: int, line: bytes) -> dict[str, Any]:
     return row
 
 
-def _refuse_ours(chunk: Chunk, rows: list[dict[str, Any]]) -> None:
+def _refuse_both(chunk: Chunk, rows: list[dict[str, Any]]) -> None:
     for at, row in enumerate(rows):
-        there = [name for name in ADDED if name in row]
+        there = [name for name in ADDED if name in row and f"{name}{BEFORE}" in row]
         if there:
             where = f"line {chunk.lines[at][0]}" if chunk.lines else "its schema"
-            said = f"{chunk.path} has {', '.join(there)} already ({where})"
-            raise Stop(f"{said}; --overwrite-columns replaces them")
+            said = f"{chunk.path} has {there[0]} and {there[0]}{BEFORE} already ({where})"
+            raise Stop(f"{said}; --overwrite-columns replaces the first")
 
 
 def _fields(replies: Replies, verdicts: list[Verdict]) -> dict[str, Any]:
