@@ -3,8 +3,10 @@
 import json
 import shutil
 import signal
+import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -82,33 +84,35 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return path, folder / "runs" / "made"
 
 
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (
-            ["teacher.standin=null", "teacher.base_url=http://127.0.0.1:9/v1", "teacher.max_attempts=1"],
-            "can't be reached",
-        ),
-        (["teacher.standin.key=right-key-0001", "teacher.api_key_env=WRONG_KEY"], "refuses the key"),
-        (["teacher.api_key_env=NO_SUCH_KEY"], "NO_SUCH_KEY"),
-    ],
-)
-def test_an_unusable_teacher_is_one_line_and_no_key_is_written(
-    few: tuple[Path, Path], tmp_path: Path, overrides: list[str], said: str
-) -> None:
+UNUSABLE = {
+    "can't be reached": ["teacher.standin=null", "teacher.base_url=http://127.0.0.1:9/v1", "teacher.max_attempts=1"],
+    "refuses the key": ["teacher.standin.key=right-key-0001", "teacher.api_key_env=WRONG_KEY"],
+    "NO_SUCH_KEY": ["teacher.api_key_env=NO_SUCH_KEY"],
+}
+
+
+def test_an_unusable_teacher_is_one_line_and_no_key_is_written(few: tuple[Path, Path], tmp_path: Path) -> None:
     path, curated = few
-    shutil.copytree(curated, tmp_path / "runs" / "made")
     # A Ray of its own: the nodes of one that runs already don't have the key.
     key = {"WRONG_KEY": "secret-key-1234567", "RAY_ADDRESS": ""}
-    ended = run("distill", path, *overrides, f"storage={tmp_path / 'runs'}", **key)
-    assert ended.returncode == 1
-    assert said in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert ended.stderr.strip().splitlines()[-1].startswith("error: ")
+
+    def ended(number: int, overrides: list[str]) -> subprocess.CompletedProcess[str]:
+        shutil.copytree(curated, tmp_path / str(number) / "runs" / "made")
+        return run("distill", path, *overrides, f"storage={tmp_path / str(number) / 'runs'}", **key)
+
+    # Side by side: most of their time is the start of Ray.
+    with ThreadPoolExecutor(len(UNUSABLE)) as threads:
+        jobs = list(threads.map(ended, range(len(UNUSABLE)), UNUSABLE.values()))
+    for said, job in zip(UNUSABLE, jobs, strict=True):
+        assert job.returncode == 1
+        assert said in job.stderr
+        assert "Traceback" not in job.stderr
+        assert job.stderr.strip().splitlines()[-1].startswith("error: ")
     written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    assert b"secret-key-1234567" not in written + ended.stdout.encode() + ended.stderr.encode()
+    shown = "".join(job.stdout + job.stderr for job in jobs).encode()
+    assert b"secret-key-1234567" not in written + shown
     # A shard that holds no problem may be finished; nothing else.
-    assert content(tmp_path) == []
+    assert all(content(tmp_path / str(number)) == [] for number in range(len(UNUSABLE)))
 
 
 def test_bad_problems_are_one_line(tmp_path: Path) -> None:
