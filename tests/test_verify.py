@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.golds import bad_gold
 from pipeline.prompts import split
 from pipeline.verdict import Submission, Verdict
 from pipeline.verify import Verifier, VerifySettings, decide
@@ -174,20 +175,31 @@ def test_a_verifier_works_outside_the_main_thread(verifier: Verifier) -> None:
     assert [verdict.verdict for verdict in said] == ["correct"]
 
 
+LONG_THOUGHT = "<think>" + "We try 12 and get \\frac{3}{4}, wait, \\boxed{999}. " * 600 + "</think>\n\n"
+WRITINGS = {
+    "as it is": lambda gold: gold,
+    "boxed in a sentence": lambda gold: f"So the answer is \\boxed{{{gold}}}, as we wanted.",
+    "as dfrac": lambda gold: f"\\boxed{{{gold.replace(chr(92) + 'frac', chr(92) + 'dfrac')}}}",
+    "with period and dollar signs": lambda gold: f"The answer is ${gold}$.",
+    "after a long thought": lambda gold: f"{LONG_THOUGHT}\\boxed{{{gold}}}",
+}
+
+
 @pytest.mark.data
-def test_every_gold_answer_verifies_against_itself(verifier: Verifier) -> None:
-    golds = [(row["answer"], "math500") for row in lines("math500.jsonl")]
-    golds += [(str(row["answer"]), "aime24") for row in lines("aime24.jsonl")]
-    golds += [(str(row["expected_answer"]), "aime25") for row in lines("aime25.jsonl")]
-    golds += [(row["answer"].rpartition("#### ")[2], "gsm8k") for row in lines("gsm8k_test.jsonl")]
-    verdicts = verifier.verify([boxed(gold, gold) for gold, _ in golds])
-    failed = [
-        (gold, *where, verdict.why)
-        for (gold, *where), verdict in zip(golds, verdicts, strict=True)
-        if verdict.verdict != "correct"
-    ]
-    assert len(golds) >= 499 + 30 + 30 + 1319
+@pytest.mark.parametrize("writing", WRITINGS)
+def test_every_gold_answer_verifies_against_itself(verifier: Verifier, writing: str) -> None:
+    golds = [row["answer"] for row in lines("math500.jsonl")]
+    golds += [str(row["answer"]) for row in lines("aime24.jsonl")]
+    golds += [str(row["expected_answer"]) for row in lines("aime25.jsonl")]
+    golds += [row["answer"] for row in lines("math2024_cn.jsonl")]
+    golds += [row["answer"].rpartition("#### ")[2] for row in lines("gsm8k_test.jsonl")]
+    assert len(LONG_THOUGHT) > 30_000
+    assert len(golds) >= 499 + 30 + 30 + 30 + 1319
+    written = [Submission("math", gold, WRITINGS[writing](gold), "stop") for gold in golds]
+    verdicts = verifier.verify(written)
+    failed = [(gold, told) for gold, told in zip(golds, verdicts, strict=True) if told.verdict != "correct"]
     assert failed == []
+    assert [gold for gold in golds if bad_gold("math", gold)] == []
 
 
 @pytest.mark.data
