@@ -128,7 +128,10 @@ def test_several_draws_chats_and_nested_fields() -> None:
     assert asked(chat) == [("\\boxed{5}", "stop")]
     assert asked([chat, "<think>no</think>\\boxed{6}"]) == [("\\boxed{5}", "stop"), ("\\boxed{6}", "stop")]
     assert asked([*chat, user], finish_reason="LENGTH") == [("\\boxed{5}", "length")]
-    assert asked(["<think>a", "b"], finish_reason="stop") == [("a", "stop"), ("b", "stop")]
+    # Whatever is said of its end: a thought that never closes came to no answer.
+    assert asked(["<think>a", "b"], finish_reason="stop") == [("", "length"), ("b", "stop")]
+    talked = "The answer is \\boxed{5}. I used <think> tags"
+    assert asked([talked]) == [(talked, "stop")]
     assert asked(["<think>a", "b"]) == [("", "length"), ("b", "stop")]
     assert asked(None, ReplyFields(reply="r.1.text"), r=[{"text": "no"}, {"text": "yes"}]) == [("yes", "stop")]
     assert asked(None, ReplyFields(reply="a.b"), **{"a.b": "whole"}, a={"b": "part"}) == [("whole", "stop")]

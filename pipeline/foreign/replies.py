@@ -174,14 +174,16 @@ def _asked(kind: Any, gold: str | None, raw: str | None, end: Any) -> Submission
     if kind not in KINDS:
         return Verdict("undecided", None, f"unknown kind {str(kind)[:40]!r}; there are {', '.join(KINDS)}")
     truncated = _truncated(raw, end)
-    return Submission(kind, gold, split(raw, truncated=truncated).reply, "length" if truncated else "stop")
+    # A tag that is only talked about splits nothing.
+    reply = split(raw, truncated=truncated).reply if truncated or CLOSE in raw else raw
+    return Submission(kind, gold, reply, "length" if truncated else "stop")
 
 
 def _truncated(raw: str, end: Any) -> bool:
-    """Whether a reply was cut off; where nothing says why it ended, a thought that never closes tells."""
-    if isinstance(end, str) and end:
-        return end.lower() in _CUT
-    return OPEN in raw and CLOSE not in raw
+    """Whether a reply was cut off, or never came to its answer: it begins with a thought that never closes."""
+    if isinstance(end, str) and end.lower() in _CUT:
+        return True
+    return raw.lstrip().startswith(OPEN) and CLOSE not in raw
 
 
 def _gold(row: dict[str, Any], fields: ReplyFields, kind: Any, exact: bytes | None) -> str | None:
