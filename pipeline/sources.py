@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import orjson
 import pyarrow.parquet as pq
 import xxhash
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.gym import gym_gold
@@ -25,6 +25,26 @@ from pipeline.record import Kind
 from pipeline.settings import Settings
 
 _GYM_SLICE = 2000
+
+
+def _one_group(value: str) -> str:
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"has {groups} groups; one group must hold the answer, such as '#### (.+)'")
+    return value
+
+
+def answer_in(text: str, regex: str) -> str | None:
+    """What the group holds in the last match, None without one."""
+    found = re.findall(regex, text, re.MULTILINE)
+    return found[-1].strip() or None if found else None
+
+
+AnswerRegex = Annotated[str, AfterValidator(_one_group)]
+"""A regular expression whose one group is the answer."""
 
 
 class Fields(Settings):
@@ -57,20 +77,8 @@ class _Source(Settings):
 class _Mapped(_Source):
     fields: Fields = Fields()
     """Which field holds what."""
-    answer_regex: str | None = None
+    answer_regex: AnswerRegex | None = None
     """Taken out of the answer field: the first group of the last match, such as '#### (.+)' for GSM8K."""
-
-    @field_validator("answer_regex")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                groups = re.compile(value).groups
-            except re.error as error:
-                raise ValueError(f"is no regular expression ({error})") from error
-            if groups != 1:
-                raise ValueError(f"has {groups} groups; one group must hold the answer, such as '#### (.+)'")
-        return value
 
 
 class FileSource(_Mapped):
@@ -242,8 +250,7 @@ def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
     fields = source.fields
     answer = _gold(source, row.get(fields.answer))
     if answer is not None and source.answer_regex is not None:
-        found = re.findall(source.answer_regex, answer, re.MULTILINE)
-        answer = found[-1].strip() or None if found else None
+        answer = answer_in(answer, source.answer_regex)
     solution = _text(row.get(fields.solution)) if fields.solution else None
     named = _text(row.get(fields.id)) if fields.id else None
     return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution, id=named)

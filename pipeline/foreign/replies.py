@@ -6,18 +6,17 @@ A field may be nested (`response.text`, `choices.0.message.content`); a list on 
 import contextlib
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import orjson
 import xxhash
-from pydantic import field_validator
 
 from pipeline.prompts import CLOSE, OPEN, split
 from pipeline.record import Kind
 from pipeline.settings import Settings
+from pipeline.sources import AnswerRegex, answer_in
 from pipeline.verdict import Submission, Verdict
 
 KINDS = get_args(Kind)
@@ -45,20 +44,8 @@ class ReplyFields(Settings):
     """Which problem a row belongs to."""
     tokens: str = "completion_tokens"
     """How many tokens the reply has."""
-    answer_regex: str | None = None
+    answer_regex: AnswerRegex | None = None
     """Taken out of the answer field: the first group of the last match, such as '#### (.+)'."""
-
-    @field_validator("answer_regex")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                groups = re.compile(value).groups
-            except re.error as error:
-                raise ValueError(f"is no regular expression ({error})") from error
-            if groups != 1:
-                raise ValueError(f"has {groups} groups; one group must hold the answer, such as '#### (.+)'")
-        return value
 
 
 class Each(list[Any]):
@@ -197,8 +184,7 @@ def _gold(row: dict[str, Any], fields: ReplyFields, kind: Any, exact: bytes | No
     text = as_text(value)
     if text is None or fields.answer_regex is None:
         return text
-    found = re.findall(fields.answer_regex, text, re.MULTILINE)
-    return found[-1].strip() or None if found else None
+    return answer_in(text, fields.answer_regex)
 
 
 def _texts(value: Any) -> tuple[list[str | None], bool]:

@@ -34,10 +34,9 @@ class SetOf:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Several answers, with commas or words between them. `either` when an `or` stands there."""
+    """Several answers, with commas or words between them."""
 
     items: tuple["Form", ...]
-    either: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class _Parser(Numerals):
         return name in known or text in (r"\lfloor", r"\lceil")
 
     def _power(self, depth: int) -> Expr:
-        base = self._postfix(depth)
+        base = self._marked(self._primary(depth))
         if self.take("^") is None:
             return base
         if self.peek() == r"\circ":
@@ -114,9 +114,6 @@ class _Parser(Numerals):
         if self.take("^") is not None:
             return Op("pow", (tree, self._exponent(depth + 1)))
         return tree
-
-    def _postfix(self, depth: int) -> Expr:
-        return self._marked(self._primary(depth))
 
     def _primary(self, depth: int) -> Expr:
         token = self.token()
@@ -250,10 +247,7 @@ class _Parser(Numerals):
             if name != "log":
                 raise Unreadable(f"an index against {name}")
             arguments = (*arguments, base)
-        tree = Op("lg" if name == "log" and base is None else name, arguments)
-        if name == "log" and base is None:
-            # log without a base is the natural one in some fields and the common one in others.
-            tree = Op("log", arguments)
+        tree = Op(name, arguments)
         return tree if power is None else Op("pow", (tree, power))
 
     def _arguments(self, depth: int) -> tuple[Expr, ...]:
@@ -264,9 +258,7 @@ class _Parser(Numerals):
             while self.take(",", ";") is not None:
                 arguments.append(self.sum(depth + 1))
             self.expect(closer)
-            if len(arguments) == 1 and self.peek() == "^" and closer == ")":
-                # sin(x)^2 is the square of the sine in every system that is typed into.
-                return tuple(arguments)
+            # A power behind the bracket is that of the function: sin(x)^2.
             return tuple(arguments)
         return (self._bare_argument(depth),)
 
@@ -276,7 +268,7 @@ class _Parser(Numerals):
         tree = self._power(depth + 1)
         while self._begins_factor() and not self._begins_function():
             tree = Op("mul", (tree, self._power(depth + 1)))
-        while self.peek() == "/" and isinstance(tree, Num | Sym | Op) and self._simple_after_slash():
+        while self.peek() == "/" and self._simple_after_slash():
             self.at += 1
             tree = Op("div", (tree, self._power(depth + 1)))
         return Op("neg", (tree,)) if negative else tree

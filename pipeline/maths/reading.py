@@ -174,7 +174,7 @@ class _Reader:
             # x = 1, 2 gives both to x.
             items = [item if isinstance(item, Assign) else Assign(first.name, item) for item in items]
         between = None if either or len(names) > 1 else between_regions([unnamed(item) for item in items])
-        return between or Listing(tuple(items), either=either)
+        return between or Listing(tuple(items))
 
     def _environment(self, found: list[Token]) -> Form:
         name = found[0].text

@@ -58,11 +58,7 @@ def only_words(found: Sequence[Token]) -> str | None:
     if not words or (all(token.kind == "word" for token in found) and all(len(word) <= 3 for word in words)):
         # x, ab, pi: variables and constants; "no" and "yes" are words.
         plain = " ".join(words).lower()
-        return (
-            plain
-            if plain in NUMBER_WORDS or plain in ("yes", "no", "true", "not", "all", "odd", "sum", "red")
-            else None
-        )
+        return plain if plain in NUMBER_WORDS or plain in _SHORT else None
     if len(words) == 1 and (len(words[0]) == 1 or is_known(words[0])):
         return None
     return " ".join(token.text for token in found)
