@@ -91,6 +91,9 @@ def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:
         licence=source.licence,
         drop=drop or ("image" if image else None),
         drop_why=bad if drop == "bad_gold" else image.group(0).strip() if image and not drop else None,
+        row=raw.id,
+        subject=raw.subject,
+        level=raw.level,
     )
 
 

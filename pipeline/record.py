@@ -26,9 +26,15 @@ KINDS = frozenset(get_args(Kind))
 _ARROW: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One problem with its known answer. `id` is the hash of its prompt; `drop` is a rule's name or None."""
+    """One problem with its known answer. `id` is the hash of its prompt; `drop` is a rule's name or None.
+
+    `row`, `subject` and `level` are the source's own words for it. `raw_prompt` and `raw_answer` are the source's texts
+    where normalising changed them, else None. `cluster` is the id that all problems which say the same share; None
+    until problems were compared. `pass_rate` is the share of correct draws of the model that its difficulty was
+    measured with, of `pass_draws`.
+    """
 
     id: str
     source: str
@@ -37,11 +43,19 @@ class Problem:
     answer: str
     solution: str
     licence: str
+    row: str | None = None
+    subject: str | None = None
+    level: str | None = None
+    raw_prompt: str | None = None
+    raw_answer: str | None = None
+    cluster: str | None = None
+    pass_rate: float | None = None
+    pass_draws: int | None = None
     drop: str | None
     drop_why: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One draw for one problem, with what it cost and how it was judged.
 
@@ -59,6 +73,12 @@ class Trace:
     answer: str
     solution: str
     licence: str
+    row: str | None = None
+    subject: str | None = None
+    level: str | None = None
+    cluster: str | None = None
+    pass_rate: float | None = None
+    pass_draws: int | None = None
     generation: str
     engine: str
     draw: int

@@ -58,6 +58,10 @@ class Fields(Settings):
     """A worked solution, if there is one: what `reformat` rewrites."""
     id: str | None = "id"
     """The row's own name, where rows have one; no two rows of a benchmark may share it. None looks at none."""
+    subject: str | None = None
+    """What it is about, such as MATH's subject: for quotas and variety when traces are chosen."""
+    level: str | None = None
+    """How hard the source says it is, such as MATH's level."""
 
 
 class _Source(Settings):
@@ -137,6 +141,8 @@ class Raw:
     answer: str | None
     solution: str | None
     id: str | None = None
+    subject: str | None = None
+    level: str | None = None
 
 
 def slices(source: Source) -> list[Slice]:
@@ -239,7 +245,8 @@ def _read_hf(source: HfSource) -> Iterator[dict[str, Any]]:
 
 def _checked(source: FileSource | HfSource, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(rows):
-        for name in (source.fields.prompt, source.fields.answer, source.fields.solution):
+        fields = source.fields
+        for name in (fields.prompt, fields.answer, fields.solution, fields.subject, fields.level):
             # A field that the first row lacks is a wrong recipe; one that a later row lacks is a bad row.
             if number == 0 and name is not None and name not in row:
                 raise Stop(f"source {source.name}: no field {name!r}; the first row has: {', '.join(row)}")
@@ -251,9 +258,18 @@ def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
     answer = _gold(source, row.get(fields.answer))
     if answer is not None and source.answer_regex is not None:
         answer = answer_in(answer, source.answer_regex)
-    solution = _text(row.get(fields.solution)) if fields.solution else None
-    named = _text(row.get(fields.id)) if fields.id else None
-    return Raw(prompt=_text(row.get(fields.prompt)), answer=answer, solution=solution, id=named)
+
+    def text(name: str | None) -> str | None:
+        return _text(row.get(name)) if name else None
+
+    return Raw(
+        prompt=text(fields.prompt),
+        answer=answer,
+        solution=text(fields.solution),
+        id=text(fields.id),
+        subject=text(fields.subject),
+        level=text(fields.level),
+    )
 
 
 def _gold(source: FileSource | HfSource, value: Any) -> str | None:
