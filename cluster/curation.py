@@ -14,7 +14,8 @@ from cluster.each import each
 from pipeline.curate import CurateSettings, problems_of, settle
 from pipeline.funnel import ProblemCounts, count_problems
 from pipeline.record import Problem, from_table, shard_of, to_table
-from pipeline.sources import Slice, Source, slices
+from pipeline.source_files import Slice
+from pipeline.sources import Source, slices
 from pipeline.store import Store
 
 _BUFFER_ROWS = 50_000

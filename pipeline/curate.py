@@ -8,7 +8,8 @@ from typing import Literal
 from pipeline.golds import bad_gold
 from pipeline.record import Problem, problem_id
 from pipeline.settings import Settings
-from pipeline.sources import Raw, Slice, Source, read
+from pipeline.source_files import Slice
+from pipeline.sources import Raw, Source, read
 from pipeline.written import exact_number, normal
 
 Rule = Literal["no_prompt", "no_answer", "bad_gold", "image", "duplicate", "conflicting_answer", "in_benchmark"]

@@ -9,13 +9,12 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-import pyarrow.parquet as pq
 import xxhash
 from pydantic import AfterValidator, Field
 
@@ -23,6 +22,16 @@ from pipeline.errors import BadRecipe, Stop
 from pipeline.gym import gym_gold
 from pipeline.record import Kind
 from pipeline.settings import Settings
+from pipeline.source_files import (
+    Slice,
+    Unreadable,
+    jsonl_count,
+    jsonl_rows,
+    jsonl_slices,
+    parquet_count,
+    parquet_rows,
+    parquet_slices,
+)
 
 _GYM_SLICE = 2000
 
@@ -48,7 +57,7 @@ AnswerRegex = Annotated[str, AfterValidator(_one_group)]
 
 
 class Fields(Settings):
-    """Which field of a source's rows holds what."""
+    """Which field of a source's rows holds what; `messages.0.content` goes into nested ones."""
 
     prompt: str = "problem"
     """The problem's text."""
@@ -76,6 +85,8 @@ class _Source(Settings):
     """Rows read from each file (or in all, for hf and reasoning_gym); none means all."""
     rows: int | None = Field(default=None, gt=0)
     """How many rows it must have: any other number stops the run. None, or a limit, checks nothing."""
+    bad_rows: Literal["stop", "drop"] = "stop"
+    """What is done about a row that can't be read (not JSON, not UTF-8): stop the run, or drop it as `unreadable`."""
 
 
 class _Mapped(_Source):
@@ -125,15 +136,6 @@ Source = Annotated[FileSource | HfSource | GymSource, Field(discriminator="forma
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """A part of one source: rows start..stop of a file, a Hub shard or a generator."""
-
-    path: str
-    start: int
-    stop: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Raw:
     """One row as the source has it; None where the field is missing or empty."""
 
@@ -143,22 +145,30 @@ class Raw:
     id: str | None = None
     subject: str | None = None
     level: str | None = None
+    unreadable: str | None = None
 
 
 def slices(source: Source) -> list[Slice]:
     """The parts of a source, in order. Raises Stop when it isn't there, BadRecipe for an unknown task or option."""
     if isinstance(source, FileSource):
-        paths = sorted(glob.glob(str(Path(source.path).expanduser())))
-        if not paths:
-            raise Stop(f"source {source.name}: no file matches {source.path}")
-        if folder := next((path for path in paths if Path(path).is_dir()), None):
-            raise Stop(f"source {source.name}: {folder} is a folder; write {folder}/*.{source.format}")
-        return [Slice(path, 0, source.limit) for path in paths]
+        if source.limit is not None:
+            return [Slice(path, 0, source.limit) for path in _paths(source)]
+        cut = jsonl_slices if source.format == "jsonl" else parquet_slices
+        return [part for path in _paths(source) for part in cut(path)]
     if isinstance(source, HfSource):
         return [Slice(source.path, 0, source.limit)]
     _gym(source)
     size = min(source.size, source.limit or source.size)
     return [Slice(source.task, at, min(at + _GYM_SLICE, size)) for at in range(0, size, _GYM_SLICE)]
+
+
+def _paths(source: FileSource) -> list[str]:
+    paths = sorted(glob.glob(str(Path(source.path).expanduser())))
+    if not paths:
+        raise Stop(f"source {source.name}: no file matches {source.path}")
+    if folder := next((path for path in paths if Path(path).is_dir()), None):
+        raise Stop(f"source {source.name}: {folder} is a folder; write {folder}/*.{source.format}")
+    return paths
 
 
 def size_of(source: Source) -> int | None:
@@ -167,8 +177,8 @@ def size_of(source: Source) -> int | None:
         return min(source.size, source.limit or source.size)
     if isinstance(source, HfSource):
         return source.limit
-    counts = [_count(source, part.path) for part in slices(source)]
-    return sum(min(n, source.limit or n) for n in counts)
+    count = jsonl_count if source.format == "jsonl" else parquet_count
+    return sum(min(n, source.limit or n) for n in map(count, _paths(source)))
 
 
 def content(source: Source) -> str:
@@ -176,9 +186,9 @@ def content(source: Source) -> str:
     if not isinstance(source, FileSource):
         return ""
     digest = xxhash.xxh3_128()
-    for part in slices(source):
-        found = Path(part.path).stat()
-        digest.update(_content(part.path, found.st_size, found.st_mtime_ns))
+    for path in _paths(source):
+        found = Path(path).stat()
+        digest.update(_content(path, found.st_size, found.st_mtime_ns))
     return digest.hexdigest()
 
 
@@ -193,41 +203,20 @@ def _content(path: str, size: int, changed_ns: int) -> bytes:
 
 
 def read(source: Source, part: Slice) -> Iterator[Raw]:
-    """The rows of a slice. Raises Stop that names the file and line of what can't be read."""
+    """The rows of a slice. Raises Stop that names the file and line of what can't be read, unless that is dropped."""
     if isinstance(source, GymSource):
         return _read_gym(source, part)
-    return (_mapped(source, row) for row in _checked(source, _rows(source, part)))
+    return (_mapped(source, row) for row in _checked(source, part, _rows(source, part)))
 
 
-def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any]]:
-    rows = _read_hf(source) if isinstance(source, HfSource) else _FILES[source.format](part.path)
-    return itertools.islice(rows, part.stop)
-
-
-def _read_jsonl(path: str) -> Iterator[dict[str, Any]]:
-    with Path(path).open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise Stop(f"{path} line {number} is not JSON ({error}); mend or remove that line") from error
-            if not isinstance(row, dict):
-                raise Stop(f"{path} line {number} is {type(row).__name__}, not an object with fields")
-            yield row
-
-
-def _read_parquet(path: str) -> Iterator[dict[str, Any]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
-    except (OSError, ValueError) as error:
-        raise Stop(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
-
-
-_FILES = {"jsonl": _read_jsonl, "parquet": _read_parquet}
+def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any] | Unreadable]:
+    if isinstance(source, HfSource):
+        return itertools.islice(_read_hf(source), part.stop)
+    read_rows = jsonl_rows if source.format == "jsonl" else parquet_rows
+    if source.limit is None:
+        return read_rows(part)
+    # A limit counts rows, a slice counts lines.
+    return itertools.islice(read_rows(replace(part, stop=None)), part.stop)
 
 
 def _read_hf(source: HfSource) -> Iterator[dict[str, Any]]:
@@ -243,32 +232,53 @@ def _read_hf(source: HfSource) -> Iterator[dict[str, Any]]:
         raise Stop(f"source {source.name}: data set {source.path} can't be read: {reason}") from error
 
 
-def _checked(source: FileSource | HfSource, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(rows):
-        fields = source.fields
-        for name in (fields.prompt, fields.answer, fields.solution, fields.subject, fields.level):
+def _checked(
+    source: FileSource | HfSource, part: Slice, rows: Iterator[dict[str, Any] | Unreadable]
+) -> Iterator[dict[str, Any] | Unreadable]:
+    fields = source.fields
+    for number, row in enumerate(rows, start=part.start):
+        if isinstance(row, Unreadable):
+            if source.bad_rows == "stop":
+                raise Stop(f"{row.why}; mend or remove it, or set bad_rows: drop for source {source.name}")
+        elif number == 0:
             # A field that the first row lacks is a wrong recipe; one that a later row lacks is a bad row.
-            if number == 0 and name is not None and name not in row:
-                raise Stop(f"source {source.name}: no field {name!r}; the first row has: {', '.join(row)}")
+            for name in (fields.prompt, fields.answer, fields.solution, fields.subject, fields.level):
+                if name is not None and not _has(row, name):
+                    raise Stop(f"source {source.name}: no field {name!r}; the first row has: {', '.join(row)}")
         yield row
 
 
-def _mapped(source: FileSource | HfSource, row: dict[str, Any]) -> Raw:
+def _has(row: dict[str, Any], name: str) -> bool:
+    return name in row or name.split(".")[0] in row
+
+
+def _value(row: dict[str, Any], name: str | None) -> Any:
+    """What a field holds; the parts of a name with dots go into objects by key and into lists by number."""
+    if name is None or name in row:
+        return row.get(name) if name else None
+    value: Any = row
+    for part in name.split("."):
+        if isinstance(value, list):
+            value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _mapped(source: FileSource | HfSource, row: dict[str, Any] | Unreadable) -> Raw:
+    if isinstance(row, Unreadable):
+        return Raw(prompt=None, answer=None, solution=None, unreadable=row.why)
     fields = source.fields
-    answer = _gold(source, row.get(fields.answer))
+    answer = _gold(source, _value(row, fields.answer))
     if answer is not None and source.answer_regex is not None:
         answer = answer_in(answer, source.answer_regex)
-
-    def text(name: str | None) -> str | None:
-        return _text(row.get(name)) if name else None
-
     return Raw(
-        prompt=text(fields.prompt),
+        prompt=_text(_value(row, fields.prompt)),
         answer=answer,
-        solution=text(fields.solution),
-        id=text(fields.id),
-        subject=text(fields.subject),
-        level=text(fields.level),
+        solution=_text(_value(row, fields.solution)),
+        id=_text(_value(row, fields.id)),
+        subject=_text(_value(row, fields.subject)),
+        level=_text(_value(row, fields.level)),
     )
 
 
@@ -306,13 +316,3 @@ def _gym(source: GymSource) -> Any:
         return reasoning_gym.create_dataset(source.task, size=source.size, seed=source.seed, **source.options)
     except (ValueError, TypeError, AssertionError) as error:
         raise BadRecipe(f"source {source.name}: reasoning-gym task {source.task!r}: {error}") from error
-
-
-def _count(source: FileSource, path: str) -> int:
-    if source.format == "parquet":
-        try:
-            return int(pq.read_metadata(path).num_rows)
-        except (OSError, ValueError) as error:
-            raise Stop(f"{path} can't be read as Parquet: {str(error).splitlines()[0]}") from error
-    with Path(path).open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
