@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.session import in_submitted_job
-from jobs.recipe import Recipe, load
+from jobs.recipe import Recipe
+from jobs.recipe_file import load
 from jobs.steps import steps_of, store_of
 from pipeline.errors import BadRecipe, Stop
 from pipeline.lock import locked

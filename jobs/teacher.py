@@ -5,7 +5,7 @@ import sys
 import threading
 
 from cluster.standin import standin
-from jobs.recipe import load
+from jobs.recipe_file import load
 from pipeline.errors import BadRecipe, Stop
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from jobs.recipe import load
+from jobs.recipe_file import load
 from pipeline.generate import buy, calls_for
 from pipeline.ledger import Ledger
 from pipeline.record import Problem, from_table

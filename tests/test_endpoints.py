@@ -11,7 +11,7 @@ from fake_api import USAGE, FakeApi, body, error, raw, stream, whole
 from rows import call
 
 from cluster.session import secret
-from jobs.recipe import load
+from jobs.recipe_file import load
 from pipeline.bought import bought as listed
 from pipeline.endpoints import EndpointSettings, TeacherSettings
 from pipeline.errors import BadRecipe, Stop

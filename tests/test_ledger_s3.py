@@ -18,7 +18,7 @@ from rows import ADDING, entry, trace
 from tiny import recipe, recorded, run, succeed
 
 from cluster.models import identity, local_path
-from jobs.recipe import load
+from jobs.recipe_file import load
 from jobs.steps import store_of
 from pipeline import lineage
 from pipeline.errors import BadRecipe, Stop

@@ -7,7 +7,8 @@ import pytest
 
 from jobs.distill import plan as distill_plan
 from jobs.evaluate import plan as evaluate_plan
-from jobs.recipe import Recipe, load
+from jobs.recipe import Recipe
+from jobs.recipe_file import load
 
 # 10 problems of kind math and 5 of kind judge, 2 draws each: 30 answers of a model, 10 of them to kind judge.
 TEXT = """

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from jobs.job import resolved
-from jobs.recipe import load
+from jobs.recipe_file import load
 from pipeline.errors import BadRecipe
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,0 +1,112 @@
+"""Whether the parts of a recipe fit each other: every name that one part uses must be one that another part makes."""
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeline.generate import Generation
+from pipeline.prompts import is_judging
+
+if TYPE_CHECKING:
+    from jobs.recipe import Recipe
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWN_NAMES = ("base", "student", "teacher")
+
+
+def check_names(recipe: "Recipe") -> None:
+    """Raise ValueError when a part of the recipe names what another part does not have, or asks what it can't do."""
+    names = [generation.name for generation in recipe.distill.generations]
+    if len(set(names)) < len(names):
+        raise ValueError(f"distill.generations: names must differ, got {', '.join(names)}")
+    for generation in recipe.distill.generations:
+        _needs_prompt(recipe, f"distill.generations.{generation.name}.prompt", generation.prompt)
+        if generation.train_prompt is not None:
+            _needs_prompt(recipe, f"distill.generations.{generation.name}.train_prompt", generation.train_prompt)
+        if generation.engine == "teacher" and recipe.teacher is None:
+            raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
+        _truncation_fits(recipe, generation)
+    _needs_prompt(recipe, "evaluate.prompt", recipe.evaluate.prompt)
+    _teachers_fit(recipe)
+    _judge_fits(recipe)
+    _budgets_fit(recipe)
+    _ks_fit(recipe)
+    phases = [phase.name for phase in recipe.train.phases]
+    if len(set(phases)) < len(phases):
+        raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
+    for phase in recipe.train.phases:
+        for name in phase.generations:
+            if name not in names:
+                raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
+
+
+def _teachers_fit(recipe: "Recipe") -> None:
+    for name in recipe.evaluate.teachers:
+        if not _NAME.fullmatch(name) or name in _OWN_NAMES:
+            raise ValueError(
+                f"evaluate.teachers: {name!r} can't be a name: use letters, digits, dots and dashes, "
+                f"and none of {', '.join(_OWN_NAMES)}"
+            )
+    for name, teacher in recipe.teachers.items():
+        where = "teacher" if name == "teacher" else f"evaluate.teachers.{name}"
+        if recipe.budget_usd is not None and not teacher.priced:
+            prices = f"{where}.prompt_usd_per_mtok and completion_usd_per_mtok"
+            raise ValueError(f"budget_usd needs the teacher's prices: set {prices}")
+    if len(set(recipe.evaluate.models)) < len(recipe.evaluate.models):
+        raise ValueError(f"evaluate.models: names must differ, got {', '.join(recipe.evaluate.models)}")
+    for name in recipe.evaluate.models:
+        if name == "teacher" and recipe.teacher is None:
+            raise ValueError("evaluate.models names the teacher: add a teacher section")
+        if name not in ("base", "student", *recipe.teachers):
+            known = ", ".join(("base", "student", *recipe.teachers))
+            raise ValueError(f"evaluate.models: nobody is called {name!r}; there are {known}")
+
+
+def _judge_fits(recipe: "Recipe") -> None:
+    if recipe.judge is None:
+        for source in (*recipe.sources, *recipe.evaluate.benchmarks.values()):
+            if source.kind == "judge":
+                raise ValueError(f"source {source.name} is of kind judge: add a judge section that says who judges")
+        return
+    if recipe.judge.engine not in recipe.teachers:
+        known = ", ".join(recipe.teachers) or "none: add a teacher section"
+        raise ValueError(f"judge.engine: no teacher is called {recipe.judge.engine!r}; there are {known}")
+    _needs_prompt(recipe, "judge.prompt", recipe.judge.prompt, judging=True)
+
+
+def _budgets_fit(recipe: "Recipe") -> None:
+    budgets, most = recipe.evaluate.thought_budgets, recipe.evaluate.sampling.max_tokens
+    if len(set(budgets)) < len(budgets):
+        raise ValueError(f"evaluate.thought_budgets: {', '.join(map(str, budgets))} must all differ")
+    for tokens in budgets:
+        if not 0 < tokens < most:
+            right = f"must be above 0 and below sampling.max_tokens={most}"
+            raise ValueError(f"evaluate.thought_budgets: {tokens} {right}")
+
+
+def _ks_fit(recipe: "Recipe") -> None:
+    ks, draws = recipe.evaluate.k, recipe.evaluate.draws
+    if len(set(ks)) < len(ks):
+        raise ValueError(f"evaluate.k: {', '.join(map(str, ks))} must all differ")
+    for k in ks:
+        if k < 1:
+            raise ValueError(f"evaluate.k: pass@{k} means nothing: k must be 1 or more")
+        if k > draws:
+            raise ValueError(f"evaluate.k: pass@{k} needs {k} draws, evaluate.draws is {draws}")
+
+
+def _truncation_fits(recipe: "Recipe", generation: Generation) -> None:
+    where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
+    unable = generation.engine == "teacher" and (recipe.teacher is None or recipe.teacher.continues == "no")
+    if policy.policy in ("continue", "force") and unable:
+        fix = "needs teacher.continues (how the endpoint goes on from a prefix)"
+        raise ValueError(f"{where}: {policy.policy} {fix}")
+    raised = policy.max_tokens if policy.policy == "raise" else None
+    if raised is not None and raised <= generation.sampling.max_tokens:
+        raise ValueError(f"{where}.max_tokens={policy.max_tokens} must be above sampling.max_tokens")
+
+
+def _needs_prompt(recipe: "Recipe", where: str, name: str, *, judging: bool = False) -> None:
+    known = [each for each, text in recipe.all_prompts.items() if is_judging(text) == judging]
+    if name not in known:
+        what = "judge's prompt" if judging else "prompt"
+        raise ValueError(f"{where}: no {what} {name!r}; there are {', '.join(known)}")
