@@ -5,21 +5,18 @@ with more draws or problems buys only the difference.
 """
 
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 
-from cluster.asks import Ask, ModelAt, Part, TeacherAt
+from cluster.asks import Ask, Part, TeacherAt
 from cluster.curation import shard_name
 from cluster.each import each
-from cluster.models import identity, probe
-from cluster.progress import watched
+from cluster.models import probe
 from cluster.session import session
-from cluster.stream import stream
 from jobs.curate import known_size
-from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous, usd
+from jobs.draws import base_at, drawn, nothing_new
+from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
-from jobs.teachers import judging_of, teachers_at
 from jobs.worst import at_most, in_all, judge_line, judges
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces
@@ -93,45 +90,6 @@ def _summary(counts: TraceCounts, started: float) -> Summary:
     return {**counts.as_json(), "seconds": round(time.monotonic() - started, 1)}
 
 
-def nothing_new(summary: Summary) -> Summary:
-    """The summary of a step that was done before: all its calls are reused and nothing is spent."""
-    calls = summary["calls"]
-    again = {"bought": 0, "reused": calls["bought"] + calls["reused"], "retried": 0, "failed": calls["failed"]}
-    return {**summary, "calls": again, "cost_usd": 0.0, "seconds": 0.0}
-
-
-def base_at(recipe: Recipe) -> ModelAt:
-    """The student before training."""
-    return ModelAt(recipe.student.engine, recipe.student.model, identity(recipe.student.model))
-
-
-def new_invocation() -> str:
-    """A name for this command, so that the ledger can tell what it bought."""
-    return uuid.uuid4().hex
-
-
-def live(total: int) -> "LiveLine":
-    """The text of the live line for so many parts."""
-    return LiveLine(total)
-
-
-class LiveLine:
-    """rows, tokens/s, kept, cost and time left, from the board's figures."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-
-    def __call__(self, figures: Mapping[str, float], seconds: float) -> str:
-        parts, bought, reused = (figures.get(name, 0) for name in ("parts", "bought", "reused"))
-        left = f"{(self._total - parts) * seconds / parts:,.0f} s left" if parts else "time left unknown"
-        return (
-            f"shards {parts:g}/{self._total}  calls {bought:,.0f} bought {reused:,.0f} reused  "
-            f"{figures.get('tokens', 0) / max(seconds, 1e-9):,.0f} tokens/s  "
-            f"correct {figures.get('correct', 0):,.0f}/{figures.get('traces', 0):,.0f}  "
-            f"{usd(figures.get('cost_usd', 0.0))}  {left}"
-        )
-
-
 def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
     store = store_of(recipe)
     names = [shard_name(number) for number in range(recipe.shards)]
@@ -147,21 +105,9 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
 
     for found in each(sorted(done), count, name=f"{recipe.name}-distill-count"):
         counts.add(found)
-    if parts:
-        asked = [generation.engine for generation in recipe.distill.generations]
-        with teachers_at(recipe, asked) as teachers, watched(f"{recipe.name} distill", line=live(len(parts))) as board:
-            for found in stream(
-                parts,
-                list(_asks(recipe, teachers)),
-                judging=judging_of(recipe, teachers),
-                name=f"{recipe.name}-distill",
-                store=store,
-                settings=recipe.stream,
-                verify=recipe.verify,
-                invocation=new_invocation(),
-                board=board,
-            ):
-                counts.add(found)
+    asked = [generation.engine for generation in recipe.distill.generations]
+    for found in drawn(recipe, parts, of=asked, asks=lambda teachers: list(_asks(recipe, teachers)), title="distill"):
+        counts.add(found)
 
 
 def _asks(recipe: Recipe, teachers: Mapping[str, TeacherAt]) -> Iterator[Ask]:

@@ -9,16 +9,13 @@ from dataclasses import replace
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
 from cluster.models import identity, probe
-from cluster.progress import watched
 from cluster.session import session
-from cluster.stream import stream
 from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
-from jobs.distill import base_at, live, new_invocation, nothing_new
+from jobs.draws import base_at, drawn, nothing_new
 from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.measure import UNSHOWN, measure
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
-from jobs.teachers import judging_of, teachers_at
 from jobs.worst import at_most, in_all, judge_line, judges
 from pipeline.bought import bought
 from pipeline.errors import Stop
@@ -120,23 +117,15 @@ def _names(recipe: Recipe, model: str) -> list[str]:
 
 
 def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
-    parts = list(_parts(recipe, model, store))
     counts = TraceCounts()
-    if not parts:
-        return counts
-    with teachers_at(recipe, [model]) as teachers, watched(f"{recipe.name} {model}", line=live(len(parts))) as board:
-        for found in stream(
-            parts,
-            [_ask(recipe, model, _engine(recipe, model, store, teachers))],
-            judging=judging_of(recipe, teachers),
-            name=f"{recipe.name}-evaluate-{model}",
-            store=store,
-            settings=recipe.stream,
-            verify=recipe.verify,
-            invocation=new_invocation(),
-            board=board,
-        ):
-            counts.add(found)
+    for found in drawn(
+        recipe,
+        list(_parts(recipe, model, store)),
+        of=[model],
+        asks=lambda teachers: [_ask(recipe, model, _engine(recipe, model, store, teachers))],
+        title=f"evaluate {model}",
+    ):
+        counts.add(found)
     return counts
 
 
