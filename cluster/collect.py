@@ -7,7 +7,7 @@ from typing import Any
 from cluster.asks import Ask, Judging, read_kept
 from cluster.progress import Meter
 from pipeline.errors import Stop
-from pipeline.funnel import TraceCounts, count_traces
+from pipeline.funnel import TraceCounts, count_traces, count_unasked
 from pipeline.ledger import Entry, Ledger
 from pipeline.llm_judge import judged
 from pipeline.record import Trace, to_table
@@ -69,6 +69,8 @@ class Collect:
         traces = [trace for found in files.values() for trace in found]
         counts = count_traces(traces, entries, invocation=self._invocation, failed=ledger.failed)
         counts.torn_files = len(ledger.torn)
+        asked = [(ask.generation, ask.template) for ask in self._asks]
+        counts.unasked = count_unasked(read_kept(self._store, row["problems"]), asked)
         self._meter.add(traces=len(traces), correct=counts.verdicts["correct"])
         return counts
 

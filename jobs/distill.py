@@ -7,7 +7,7 @@ with more draws or problems buys only the difference.
 import time
 from collections.abc import Iterator, Mapping
 
-from cluster.asks import Ask, Part, TeacherAt
+from cluster.asks import Ask, Part, TeacherAt, read_kept
 from cluster.curation import shard_name
 from cluster.each import each
 from cluster.models import probe
@@ -19,7 +19,7 @@ from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges
 from pipeline.errors import Stop
-from pipeline.funnel import TraceCounts, count_traces
+from pipeline.funnel import TraceCounts, count_traces, count_unasked
 from pipeline.generate import Generation
 from pipeline.record import Trace, from_table
 
@@ -100,8 +100,12 @@ def _distill(recipe: Recipe, step: Step, counts: TraceCounts) -> None:
         if f"{name}.parquet" not in done
     ]
 
+    shown = [(asked, recipe.template(asked.prompt)) for asked in recipe.distill.generations]
+
     def count(name: str) -> TraceCounts:
-        return count_traces(from_table(store.read_table(f"traces/{name}"), Trace), {}, invocation="")
+        counts = count_traces(from_table(store.read_table(f"traces/{name}"), Trace), {}, invocation="")
+        counts.unasked = count_unasked(read_kept(store, f"problems/{name}"), shown)
+        return counts
 
     for found in each(sorted(done), count, name=f"{recipe.name}-distill-count"):
         counts.add(found)

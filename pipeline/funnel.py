@@ -1,9 +1,10 @@
 """What became of the rows: the counts that every summary is made of, for a shard or for a run."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.generate import Generation, lacks_solution
 from pipeline.ledger import Entry
 from pipeline.llm_judge import agreement, compared
 from pipeline.record import Problem, Trace
@@ -53,6 +54,8 @@ class TraceCounts:
     cost_total_usd: float = 0.0
     torn_files: int = 0
     judged: int = 0
+    unasked: Counter[str] = field(default_factory=Counter)
+    """Generation -> problems that it could not ask, as its prompt shows a solution and they have none."""
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(verifier's verdict, LLM judge's verdict) where each came to one without the other."""
 
@@ -80,11 +83,12 @@ class TraceCounts:
             "cost_usd": self.cost_usd,
             "cost_total_usd": self.cost_total_usd,
             "torn_files": self.torn_files,
+            **({"no_solution": dict(sorted(self.unasked.items()))} if self.unasked else {}),
             **({"judge": {"judged": self.judged, **agreement(self.pairs)}} if self.judged else {}),
         }
 
     def _counters(self) -> tuple[Counter[str], ...]:
-        return self.verdicts, self.dropped, self.calls, self.tokens
+        return self.verdicts, self.dropped, self.calls, self.tokens, self.unasked
 
 
 def count_problems(problems: Iterable[Problem]) -> ProblemCounts:
@@ -126,3 +130,13 @@ def count_traces(
             counts.cost_usd += entry.cost_usd + entry.unsure_usd
     counts.cost_total_usd += sum(entry.cost_usd + entry.unsure_usd for entry in failed)
     return counts
+
+
+def count_unasked(problems: Sequence[Problem], asked: Iterable[tuple[Generation, str]]) -> Counter[str]:
+    """Generation -> how many of these problems have no solution that its template could show."""
+    return Counter(
+        generation.name
+        for generation, template in asked
+        for problem in problems
+        if lacks_solution(problem, generation, template=template)
+    )

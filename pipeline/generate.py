@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline.errors import Stop
 from pipeline.ledger import Call, Entry, Ledger, call_key, canonical
-from pipeline.prompts import render
+from pipeline.prompts import needs_solution, render
 from pipeline.record import Problem
 from pipeline.settings import Settings
 from pipeline.truncated import Truncated, chain
@@ -124,11 +124,22 @@ class Engine(Protocol):
 def calls_for(
     problem: Problem, generation: Generation, *, template: str, identity: str, seeded: bool, seed: int
 ) -> list[Call]:
-    """The calls that a generation wants for a problem, one a draw; none if the problem is outside its share."""
-    if int(problem.id[-8:], 16) / 0xFFFFFFFF > generation.problems:
+    """The calls that a generation wants for a problem, one a draw; none if the problem is outside its share, or has no
+    solution where the template shows one."""
+    if not _is_in(problem, generation) or lacks_solution(problem, generation, template=template):
         return []
     messages = canonical(render(template, problem))
     return draws_of(problem.id, generation, messages=messages, identity=identity, seeded=seeded, seed=seed)
+
+
+def lacks_solution(problem: Problem, generation: Generation, *, template: str) -> bool:
+    """Whether a generation would ask for this problem, had it a solution to show."""
+    return not problem.solution and needs_solution(template) and _is_in(problem, generation)
+
+
+def _is_in(problem: Problem, generation: Generation) -> bool:
+    """Whether the problem is in the share that is asked."""
+    return int(problem.id[-8:], 16) / 0xFFFFFFFF <= generation.problems
 
 
 def draws_of(

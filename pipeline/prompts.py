@@ -70,6 +70,11 @@ def is_judging(template: str) -> bool:
         return False
 
 
+def needs_solution(template: str) -> bool:
+    """Whether a template shows the worked solution: a problem without one can't be asked with it."""
+    return any(name == "solution" for _, name, _, _ in Formatter().parse(template))
+
+
 def check_template(name: str, template: str) -> None:
     """Raise BadRecipe when a template asks for a column that there is not."""
     mark = "\0"

@@ -46,5 +46,5 @@ def test_draws_count_for_their_own_problem_and_dropped_rows_stay_as_they_are() -
 
 
 def test_a_band_that_holds_nothing_is_refused() -> None:
-    with pytest.raises(ValidationError, match="above=0.5 must be below below=0.5"):
+    with pytest.raises(ValidationError, match=r"above=0\.5 must be below below=0\.5"):
         DifficultySettings(above=0.5, below=0.5)

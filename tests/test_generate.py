@@ -9,8 +9,10 @@ import pytest
 from rows import call, problem
 
 from pipeline.errors import Stop
+from pipeline.funnel import count_unasked
 from pipeline.generate import Answer, Generation, Sampling, Unfinished, buy, calls_for
 from pipeline.ledger import Call, Entry, Ledger
+from pipeline.prompts import PROMPTS
 from pipeline.store import Store
 from pipeline.truncated import Truncated
 
@@ -180,3 +182,17 @@ def test_a_call_carries_its_problem_and_its_rendered_prompt() -> None:
     assert [one.draw for one in calls] == [0, 1, 2, 3]
     assert {one.problem_id for one in calls} == {asked.id}
     assert {one.messages for one in calls} == {'[{"content":"What is 1 + 1? It is two.","role":"user"}]'}
+
+
+def test_a_problem_without_a_solution_is_not_asked_to_be_rewritten_and_is_counted() -> None:
+    template = PROMPTS["reformat"]
+    rewriting = Generation(name="reformat", engine="teacher", prompt="reformat", sampling=Sampling(max_tokens=9))
+    asked = {"identity": "m", "seeded": True, "seed": 0}
+    worked, bare = problem("p", solution="1 + 1 = 2"), problem("q")
+    assert len(calls_for(worked, rewriting, template=template, **asked)) == 1
+    assert calls_for(bare, rewriting, template=template, **asked) == []
+    assert len(calls_for(bare, rewriting, template=PROMPTS["solve"], **asked)) == 1
+    both = [(rewriting, template), (rewriting.model_copy(update={"name": "long"}), PROMPTS["solve"])]
+    assert count_unasked([worked, bare], both) == {"reformat": 1}
+    nobody = rewriting.model_copy(update={"problems": 1e-12})
+    assert count_unasked([bare], [(nobody, template)]) == {}
