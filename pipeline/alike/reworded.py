@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.alike.ngrams import Encoded, Ints
+from pipeline.alike.ngrams import Encoded
 from pipeline.alike.words import numbers
 
 _TELLING = 8
