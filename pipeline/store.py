@@ -124,6 +124,21 @@ class Store:
             else:
                 pq.write_table(table, sink, compression="zstd")
 
+    def write_batches(self, name: str, tables: Sequence[pa.Table]) -> None:
+        """Write tables of one schema into one Arrow file (lz4), from which `read_batch` takes one out."""
+        whole = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_file(whole, tables[0].schema, options=options) as writer:
+            for table in tables:
+                writer.write_batch(table.combine_chunks().to_batches()[0] if len(table) else _no_rows(table.schema))
+        self.write_bytes(name, whole.getvalue())
+
+    def read_batch(self, name: str, number: int) -> pa.Table:
+        """One of the tables that `write_batches` wrote; the others are not read."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            return pa.Table.from_batches([pa.ipc.open_file(source).get_batch(number)])
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, indented, whole or not at all."""
         self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
@@ -213,6 +228,10 @@ def _local_whole(path: Path) -> Iterator[IO[bytes]]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def _reason(error: OSError) -> str:

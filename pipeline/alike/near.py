@@ -1,0 +1,170 @@
+"""Which problems could say the same, and what of them is compared.
+
+Other numbers, or another answer, make another problem, however alike the texts are. So a problem has a key, the hash
+of the numbers in its prompt and of its answer's value, and only problems with one key are ever compared. What is
+compared is a sketch: the hashes of the prompt's words and pairs of neighbouring words, where names of people and
+letters of variables are all one.
+"""
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+from pydantic import Field
+
+from pipeline.alike.words import numbers, words
+from pipeline.settings import Settings
+from pipeline.written import exact_number
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NEEDED = ["id", "source", "kind", "prompt", "answer", "solution", "drop"]
+"""The columns of a problem that its sketch is made of."""
+
+LONGEST_SKETCH = 512
+"""Hashes of one sketch at most; of a longer text the smallest, which are a fair sample of all."""
+
+SKETCHES = pa.schema(
+    [
+        ("id", pa.binary(16)),
+        ("shard", pa.int32()),
+        ("key", pa.uint64()),
+        ("numbers", pa.int16()),
+        ("dropped", pa.bool_()),
+        ("source", pa.int16()),
+        ("length", pa.int32()),
+        ("sketch", pa.list_(pa.uint32())),
+    ]
+)
+"""One row a problem: `numbers` counts its different numbers, `source` is its place in the order of sources, `length`
+the characters of its solution."""
+
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{1,40}")
+_COMPARED = frozenset({"math", "text", "choice"})
+_PLACEHOLDER = 2
+
+
+class NearSettings(Settings):
+    """When two problems with the same numbers and the same answer say the same."""
+
+    similarity: float = Field(default=0.4, gt=0, le=1)
+    """Share of their words and pairs of words that two prompts have in common at least (Jaccard), 0 to 1."""
+    number_weight: int = Field(default=5, ge=0)
+    """How many words in common each different number counts as that two prompts share."""
+
+
+def takes_part(drop: str | None) -> bool:
+    """Whether a problem is compared: one that is kept, or that fell out as a benchmark's."""
+    return drop is None or drop == "in_benchmark" or drop.startswith("benchmark_")
+
+
+def sketches(problems: pa.Table, *, shard: int, sources: Sequence[str]) -> pa.Table:
+    """The sketches of a shard's problems, in order of id; of rows with one id the one that would stay."""
+    places = {source: place for place, source in enumerate(sources)}
+    rows = [n for n, drop in enumerate(problems["drop"].to_pylist()) if takes_part(drop)]
+    problems = problems.take(pa.array(rows, pa.int64()))
+    keys, counts, flat, sizes = _keyed(problems)
+    values, ends = _sketched(np.array(flat, np.uint64), np.array(sizes, np.int64))
+    table = pa.table(
+        [
+            pa.array([bytes.fromhex(identifier) for identifier in problems["id"].to_pylist()], pa.binary(16)),
+            pa.array(np.full(len(keys), shard, np.int32)),
+            pa.array(keys, pa.uint64()),
+            pa.array(counts, pa.int16()),
+            problems["drop"].is_valid(),
+            pa.array([places.get(source, len(places)) for source in problems["source"].to_pylist()], pa.int16()),
+            pc.utf8_length(problems["solution"]),
+            pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), pa.array(values)),
+        ],
+        schema=SKETCHES,
+    )
+    order = np.lexsort(_stays_first(table))
+    ids = np.array(table["id"].to_pylist(), dtype=object)[order]
+    first = np.append(True, ids[1:] != ids[:-1])[: len(ids)].astype(bool)
+    return table.take(pa.array(order[first]))
+
+
+def ranks(table: pa.Table) -> Array:
+    """Each row's place in the order of who stays: not dropped, first source, longest solution, smallest id."""
+    ids = pc.rank(table["id"], tiebreaker="first").to_numpy()
+    ranked = np.empty(len(table), np.int64)
+    ranked[np.lexsort((ids, *_stays_first(table)[:-1]))] = np.arange(len(table))
+    return ranked
+
+
+def _stays_first(table: pa.Table) -> tuple[Array, ...]:
+    """Keys for np.lexsort (the last is the first to sort by): within an id, who would stay comes first."""
+    ids = pc.rank(table["id"], tiebreaker="dense").to_numpy()
+    length, source, dropped = (table[name].to_numpy() for name in ("length", "source", "dropped"))
+    return -length, source, dropped, ids
+
+
+def _keyed(problems: pa.Table) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Each problem's key and count of different numbers; the hashes of its words, one after another; their counts."""
+    keys, counts, flat, sizes = [], [], [], []
+    columns = (problems[name].to_pylist() for name in ("prompt", "answer", "kind"))
+    for prompt, answer, kind in zip(*columns, strict=True):
+        said = words(prompt)
+        # A one is as often a pronoun, and a number may be said twice.
+        different = sorted(set(numbers(said)) - {"1"})
+        keys.append(xxhash.xxh3_64_intdigest("|".join([*different, answer_value(answer, kind)]).encode()))
+        counts.append(min(len(different), 1000))
+        names = {name.lower() for name in _NAME.findall(prompt)}
+        hashes = [_PLACEHOLDER if w in names else _hash(w) for w in said] if names else [*map(_hash, said)]
+        flat += hashes
+        sizes.append(len(hashes))
+    return keys, counts, flat, sizes
+
+
+def answer_value(answer: str, kind: str) -> str:
+    """The same text for answers that say the same: 0.5 and 1/2, 5 and 5 cm, 2x + 1 and 2y + 1."""
+    if kind not in _COMPARED:
+        return ""
+    if answer.isdecimal() and answer.isascii():
+        return answer.lstrip("0") or "0"
+    if (number := exact_number(answer)) is not None:
+        return str(number)
+    said = words(answer)
+    found = numbers(said)
+    if len(found) == 1 and "pi" not in said and all(len(word) > 1 and word.isalpha() for word in said if word not in found):
+        return found[0]
+    return " ".join("~" if len(word) == 1 and word.isalpha() and len(said) > 1 else word for word in said)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _hash(word: str) -> int:
+    """63 bits of a word's hash, then whether it is a number; letters of variables are all one."""
+    if len(word) == 1 and word.isalpha() and word.isascii():
+        return _PLACEHOLDER
+    hashed: int = xxhash.xxh3_64_intdigest(word.encode())
+    return hashed | 1 if word[0].isdigit() else hashed & ~1
+
+
+def _sketched(hashes: Array, sizes: Array) -> tuple[Array, Array]:
+    """The sorted different hashes (32 bits) of each row's words and pairs, one row after another, and the rows' ends."""
+    row = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
+    word = (hashes & np.uint64(1)) == 0
+    beside = row[1:] == row[:-1]
+    pairs = _mixed(hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) + hashes[1:])[beside]
+    singles = _mixed(hashes[word])
+    packed = np.concatenate([row[word], row[:-1][beside]]) << np.uint64(32)
+    packed |= np.concatenate([singles, pairs]) >> np.uint64(32)
+    packed = np.unique(packed)
+    row = (packed >> np.uint64(32)).astype(np.int64)
+    found = np.bincount(row, minlength=len(sizes))
+    place = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)
+    kept = place < LONGEST_SKETCH
+    return packed[kept].astype(np.uint32), np.cumsum(np.minimum(found, LONGEST_SKETCH))
+
+
+def _mixed(hashes: Array) -> Array:
+    """Hashes mixed once more (the finalizer of splitmix64), so that their high bits are as good as any."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Array = hashes ^ (hashes >> np.uint64(31))
+    return mixed
