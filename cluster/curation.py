@@ -1,8 +1,9 @@
 """Curate on the cluster: read slices of the sources side by side, send each problem to its shard, settle each shard.
 
-    slices -> rules on one row -> parts by shard -> rules on several rows -> problems/shard-*.parquet
+    slices -> rules on one row -> parts by shard -> rules on several rows, benchmarks -> near duplicates -> shards
 
-Memory is bounded by a buffer of rows a slice and by one shard; the driver sees counts.
+Every file is its own done mark, so a command that was killed goes on where it was. Memory is bounded by a buffer of
+rows a slice, by one shard, and by the index of the benchmarks; the driver sees counts.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,40 @@ from dataclasses import dataclass
 import ray
 
 from cluster.each import each
-from pipeline.curate import CurateSettings, problems_of, settle
-from pipeline.funnel import ProblemCounts, count_problems
-from pipeline.record import Problem, from_table, shard_of, to_table
+from pipeline.alike.overlap import Index
+from pipeline.curate import CurateSettings, problems_of
+from pipeline.record import Problem, shard_of, to_table
 from pipeline.source_files import Slice
 from pipeline.sources import Source, slices
 from pipeline.store import Store
 
 _BUFFER_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Curation:
+    """Where the problems of some sources go, and by which rules."""
+
+    store: Store
+    folder: str
+    settings: CurateSettings
+    shards: int
+    name: str
+
+    @property
+    def work(self) -> str:
+        """The folder of what lies between the stages; it is deleted at the end."""
+        return f"{self.folder}/work"
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all shard files."""
+        return [f"{shard_name(number)}.parquet" for number in range(self.shards)]
+
+    def missing(self, folder: str) -> list[str]:
+        """The shard files that a folder lacks."""
+        there = set(self.store.names(folder, ".parquet"))
+        return [name for name in self.files if name not in there]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,70 +62,98 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
 
 
-def curate(
-    sources: Sequence[Source],
-    *,
-    folder: str,
-    store: Store,
-    settings: CurateSettings,
-    shards: int,
-    benchmark: frozenset[str],
-    name: str,
-) -> ProblemCounts:
-    """Write `folder`/shard-*.parquet and return what became of the rows."""
-    parts = f"{folder}/.parts"
-    store.delete_folder(parts)
+def read(sources: Sequence[Source], to: Curation) -> None:
+    """Write the problems of all slices into parts by shard, judged by the rules that look at one row."""
+    marks = f"{to.work}/read"
+    done = set(to.store.names(marks, ".json"))
+    parts = [(source, part) for source in sources for part in slices(source)]
     reads = [
-        _Read(number, source, part)
-        for number, (source, part) in enumerate((source, part) for source in sources for part in slices(source))
+        _Read(number, source, part) for number, (source, part) in enumerate(parts) if f"{number:06d}.json" not in done
     ]
 
-    def spread(read: _Read) -> int:
-        return _spread(read, parts=parts, store=store, settings=settings, shards=shards)
+    def spread(one: _Read) -> int:
+        rows = _spread(one, to)
+        to.store.write_json(f"{marks}/{one.number:06d}.json", {"rows": rows})
+        return rows
 
-    for _ in each(reads, spread, name=f"{name}-read"):
+    for _ in each(reads, spread, name=f"{to.name}-read"):
         pass
-    held = ray.put(benchmark)
 
-    def join(shard: int) -> ProblemCounts:
-        return _settle(shard, parts=parts, folder=folder, store=store, settings=settings, benchmark=ray.get(held))
+
+def settled(to: Curation, folder: str, *, index: Index | None) -> None:
+    """Write `folder`/shard-*.parquet: the parts joined, judged by the rules that look at several rows.
+
+    What matched a benchmark is written with both texts to matches/ beside the problems.
+    """
+    held = ray.put(index)
+
+    def settle_one(name: str) -> int:
+        return _settle(name, to, folder, index=ray.get(held))
+
+    for _ in each(to.missing(folder), settle_one, name=f"{to.name}-settle"):
+        pass
+
+
+def compared(to: Curation, source: str, folder: str, *, sources: Sequence[str]) -> None:
+    """Write `folder`/shard-*.parquet: the problems of `source`/ without near duplicates; clusters/ shows who is alike.
+
+    Of those that say the same the first in the order of `sources` stays.
+    """
+    names = [f"{source}/{name}" for name in to.files]
+    work, settings = f"{to.work}/near", to.settings.near
+    near(names, store=to.store, folder=to.folder, work=work, settings=settings, sources=sources, name=f"{to.name}-near")
+
+    def join(name: str) -> int:
+        problems = from_table(to.store.read_table(f"{source}/{name}"), Problem)
+        members = to.store.read_table(f"{work}/members/{name}").to_pylist()
+        to.store.write_table(f"{folder}/{name}", to_table(apart(problems, members), Problem))
+        return len(problems)
+
+    for _ in each(to.missing(folder), join, name=f"{to.name}-join"):
+        pass
+
+
+def counted(to: Curation, folder: str) -> ProblemCounts:
+    """What became of the rows, from the shard files of a folder."""
+
+    def count(name: str) -> ProblemCounts:
+        return count_problems(to.store.read_table(f"{folder}/{name}", columns=["source", "drop"]))
 
     counts = ProblemCounts()
-    for found in each(range(shards), join, name=f"{name}-settle"):
+    for found in each(to.files, count, name=f"{to.name}-count"):
         counts.add(found)
-    store.delete_folder(parts)
     return counts
 
 
-def _spread(read: _Read, *, parts: str, store: Store, settings: CurateSettings, shards: int) -> int:
+def _settle(name: str, to: Curation, folder: str, *, index: Index | None) -> int:
+    place = f"{to.work}/parts/{name.removesuffix('.parquet')}"
+    problems = [
+        problem
+        for part in to.store.names(place, ".parquet")
+        for problem in from_table(to.store.read_table(f"{place}/{part}"), Problem)
+    ]
+    found, matches = settle(problems, index=index, settings=to.settings)
+    if matches:
+        to.store.write_table(f"{to.folder}/matches/{name}", to_table(matches, Matched))
+    to.store.write_table(f"{folder}/{name}", to_table(found, Problem))
+    return len(found)
+
+
+def _spread(one: _Read, to: Curation) -> int:
     buffers: dict[int, list[Problem]] = {}
     rows = flushed = 0
 
     def flush() -> None:
         for shard, problems in buffers.items():
-            name = f"{parts}/{shard_name(shard)}/{read.number:06d}-{flushed:06d}.parquet"
-            store.write_table(name, to_table(problems, Problem))
+            name = f"{to.work}/parts/{shard_name(shard)}/{one.number:06d}-{flushed:06d}.parquet"
+            to.store.write_table(name, to_table(problems, Problem))
         buffers.clear()
 
-    for problem in problems_of(read.source, read.part, settings=settings):
-        buffers.setdefault(shard_of(problem.id, shards=shards), []).append(problem)
+    for problem in problems_of(one.source, one.part, settings=to.settings):
+        buffers.setdefault(shard_of(problem.id, shards=to.shards), []).append(problem)
         rows += 1
         if rows % _BUFFER_ROWS == 0:
             flush()
             flushed += 1
     flush()
     return rows
-
-
-def _settle(
-    shard: int, *, parts: str, folder: str, store: Store, settings: CurateSettings, benchmark: frozenset[str]
-) -> ProblemCounts:
-    place = f"{parts}/{shard_name(shard)}"
-    problems = [
-        problem
-        for name in store.names(place, ".parquet")
-        for problem in from_table(store.read_table(f"{place}/{name}"), Problem)
-    ]
-    settled = settle(problems, benchmark=benchmark, settings=settings)
-    store.write_table(f"{folder}/{shard_name(shard)}.parquet", to_table(settled, Problem))
-    return count_problems(settled)
