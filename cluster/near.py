@@ -179,7 +179,9 @@ def _named(members: pa.Table) -> pa.Table:
 def _texts(members: pa.Table, problems: pa.Table) -> pa.Table:
     """The members with what a person reads of them."""
     at: dict[str, int] = {}
-    for place, (identifier, drop) in enumerate(zip(problems["id"].to_pylist(), problems["drop"].to_pylist(), strict=True)):
+    for place, (identifier, drop) in enumerate(
+        zip(problems["id"].to_pylist(), problems["drop"].to_pylist(), strict=True)
+    ):
         if takes_part(drop):
             at.setdefault(identifier, place)
     problems = problems.take(pa.array([at[identifier] for identifier in members["id"].to_pylist()], pa.int64()))

@@ -131,7 +131,11 @@ def answer_value(answer: str, kind: str) -> str:
         return str(number)
     said = words(answer)
     found = numbers(said)
-    if len(found) == 1 and "pi" not in said and all(len(word) > 1 and word.isalpha() for word in said if word not in found):
+    if (
+        len(found) == 1
+        and "pi" not in said
+        and all(len(word) > 1 and word.isalpha() for word in said if word not in found)
+    ):
         return found[0]
     return " ".join("~" if len(word) == 1 and word.isalpha() and len(said) > 1 else word for word in said)
 
