@@ -12,9 +12,13 @@ from dataclasses import dataclass
 import ray
 
 from cluster.each import each
+from cluster.near import near
+from pipeline.alike.match import Matched
 from pipeline.alike.overlap import Index
 from pipeline.curate import CurateSettings, problems_of
-from pipeline.record import Problem, shard_of, to_table
+from pipeline.funnel import ProblemCounts, count_problems
+from pipeline.record import Problem, from_table, shard_of, to_table
+from pipeline.settle import apart, settle
 from pipeline.source_files import Slice
 from pipeline.sources import Source, slices
 from pipeline.store import Store
@@ -94,23 +98,26 @@ def settled(to: Curation, folder: str, *, index: Index | None) -> None:
         pass
 
 
-def compared(to: Curation, source: str, folder: str, *, sources: Sequence[str]) -> None:
+def compared(to: Curation, source: str, folder: str, *, sources: Sequence[str]) -> dict[str, int]:
     """Write `folder`/shard-*.parquet: the problems of `source`/ without near duplicates; clusters/ shows who is alike.
 
-    Of those that say the same the first in the order of `sources` stays.
+    Of those that say the same the first in the order of `sources` stays. Returns what cluster.near counted.
     """
     names = [f"{source}/{name}" for name in to.files]
     work, settings = f"{to.work}/near", to.settings.near
-    near(names, store=to.store, folder=to.folder, work=work, settings=settings, sources=sources, name=f"{to.name}-near")
+    found = near(
+        names, store=to.store, folder=to.folder, work=work, settings=settings, sources=sources, name=f"{to.name}-near"
+    )
 
     def join(name: str) -> int:
         problems = from_table(to.store.read_table(f"{source}/{name}"), Problem)
         members = to.store.read_table(f"{work}/members/{name}").to_pylist()
-        to.store.write_table(f"{folder}/{name}", to_table(apart(problems, members), Problem))
+        to.store.write_table(f"{folder}/{name}", to_table(apart(problems, members, to.settings), Problem))
         return len(problems)
 
     for _ in each(to.missing(folder), join, name=f"{to.name}-join"):
         pass
+    return found
 
 
 def counted(to: Curation, folder: str) -> ProblemCounts:
@@ -122,6 +129,20 @@ def counted(to: Curation, folder: str) -> ProblemCounts:
     counts = ProblemCounts()
     for found in each(to.files, count, name=f"{to.name}-count"):
         counts.add(found)
+    return counts
+
+
+def small(source: Source, to: Curation) -> ProblemCounts:
+    """Write the shard files of a source that fits into one task, such as a benchmark; nothing else is compared."""
+    shards: dict[int, list[Problem]] = {number: [] for number in range(to.shards)}
+    for part in slices(source):
+        for problem in problems_of(source, part, settings=to.settings):
+            shards[shard_of(problem.id, shards=to.shards)].append(problem)
+    counts = ProblemCounts()
+    for number, problems in shards.items():
+        table = to_table(settle(problems, index=None, settings=to.settings)[0], Problem)
+        to.store.write_table(f"{to.folder}/{shard_name(number)}.parquet", table)
+        counts.add(count_problems(table))
     return counts
 
 

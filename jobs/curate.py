@@ -1,17 +1,21 @@
 """Read the sources and the benchmarks, drop what can't be used with a reason, and write problems/ in shards."""
 
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
-from cluster.curation import curate, shard_name
+from cluster.curation import Curation, compared, counted, read, settled, shard_name, small
 from cluster.each import each
 from cluster.session import session
+from jobs.draws import nothing_new
 from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.rate import clear, rate
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from pipeline.alike.overlap import index_of
 from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
 from pipeline.errors import Stop
-from pipeline.funnel import ProblemCounts
+from pipeline.funnel import ProblemCounts, TraceCounts
+from pipeline.record import Problem, from_table
 from pipeline.sources import Source, size_of
 from pipeline.store import Store
 
@@ -20,7 +24,8 @@ BENCHMARKS = "benchmarks"
 # A benchmark is small: few shards keep an engine busy and the number of files low.
 BENCHMARK_SHARDS = 8
 # What makes a training problem unusable must not silently shrink a benchmark; a generator may repeat itself.
-_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "bad_gold", "duplicate"))
+# It is asked as its publisher wrote it.
+_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "bad_gold", "duplicate"), normalise=False)
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -41,43 +46,75 @@ def work(recipe: Recipe) -> Summary:
     """Curate, unless it is done."""
     step = steps_of(recipe).curate
     if step.state() == "done":
-        return previous(recipe, "curate")
+        summary = previous(recipe, "curate")
+        return nothing_new(summary) if "calls" in summary else summary
     store = store_of(recipe)
     with session(recipe.cluster):
         _keep_layout(recipe, store)
         step.begin()
-        benchmarks = {
-            name: _benchmark(recipe, name, source, store).as_json()
-            for name, source in recipe.evaluate.benchmarks.items()
-        }
-        counts = curate(
-            recipe.sources,
-            folder=step.folder,
-            store=store,
-            settings=recipe.curate,
-            shards=recipe.shards,
-            benchmark=held_out(recipe, store),
-            name=f"{recipe.name}-curate",
-        )
+        benchmarks = _benchmarks(recipe, store)
+        to = Curation(store, step.folder, recipe.curate, recipe.shards, f"{recipe.name}-curate")
+        held_out = held_out_problems(recipe, store)
+        told = _made(recipe, to, held_out)
+        counts = counted(to, to.folder)
     complete(recipe.sources, counts.sources)
-    return {**counts.as_json(), "benchmarks": benchmarks}
+    store.delete_folder(to.work)
+    return {**counts.as_json(), "benchmarks": benchmarks, **told}
 
 
-def _benchmark(recipe: Recipe, name: str, source: Source, store: Store) -> ProblemCounts:
-    """Check a benchmark as it is, then write its problems."""
-    for _ in each([source], partial(check, name), name=f"{recipe.name}-check-{name}"):
-        pass
-    counts = curate(
-        [source],
-        folder=benchmark_folder(name),
-        store=store,
-        settings=_BENCHMARK_RULES,
-        shards=BENCHMARK_SHARDS,
-        benchmark=frozenset(),
-        name=f"{recipe.name}-curate-{name}",
-    )
-    complete([source], counts.sources)
-    return counts
+def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]]) -> Summary:
+    """Every stage that is not done, the last one into the step's folder; returns what each tells beside the drops."""
+    sources = [source.name for source in recipe.sources]
+    every = [(name, problem) for name, problems in held_out.items() for problem in problems]
+    index = index_of(held_out, recipe.curate.overlap) if held_out else None
+    stages: list[tuple[str, Callable[[str, str], Summary]]] = []
+    if "near_duplicate" in recipe.curate.rules:
+        stages.append(("near", lambda at, then: {"near": compared(to, at, then, sources=sources)}))
+    if recipe.paraphrases is not None:
+        stages.append(("paraphrases", lambda at, then: _bill(clear(recipe, to, at, then, held_out=every))))
+    if recipe.difficulty is not None:
+        stages.append(("difficulty", lambda at, then: _bill(rate(recipe, to, at, then))))
+    folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
+    folders[-1] = to.folder
+    read(recipe.sources, to)
+    settled(to, folders[0], index=index)
+    told: Summary = {}
+    for (_, stage), at, then in zip(stages, folders[:-1], folders[1:], strict=True):
+        told = _together(told, stage(at, then))
+    return told
+
+
+def _bill(counts: TraceCounts) -> Summary:
+    """What asking a model cost, of a stage's counts."""
+    return {name: value for name, value in counts.as_json().items() if name in ("calls", "tokens", "cost_usd")}
+
+
+def _together(told: Summary, more: Summary) -> Summary:
+    """The figures of two stages as one: those of one name are added up."""
+    both = dict(told)
+    for name, value in more.items():
+        if isinstance(value, dict):
+            both[name] = _together(both.get(name, {}), value)
+        else:
+            both[name] = both.get(name, 0) + value
+    return both
+
+
+def _benchmarks(recipe: Recipe, store: Store) -> Summary:
+    """Check each benchmark as it is, then write its problems; a task each."""
+    if not recipe.evaluate.benchmarks:
+        return {}
+
+    def one(item: tuple[str, Source]) -> tuple[str, ProblemCounts]:
+        name, source = item
+        check(name, source)
+        to = Curation(store, benchmark_folder(name), _BENCHMARK_RULES, BENCHMARK_SHARDS, name)
+        counts = small(source, to)
+        complete([source], counts.sources)
+        return name, counts
+
+    done = dict(each(list(recipe.evaluate.benchmarks.items()), one, name=f"{recipe.name}-benchmarks"))
+    return {name: done[name].as_json() for name in recipe.evaluate.benchmarks}
 
 
 def _keep_layout(recipe: Recipe, store: Store) -> None:
@@ -97,14 +134,23 @@ def benchmark_folder(name: str) -> str:
     return f"{BENCHMARKS}/{name}"
 
 
+def held_out_problems(recipe: Recipe, store: Store) -> dict[str, list[Problem]]:
+    """All problems of each benchmark, also those that its own rules drop."""
+    return {
+        name: [
+            problem
+            for shard in range(BENCHMARK_SHARDS)
+            for problem in from_table(
+                store.read_table(f"{benchmark_folder(name)}/{shard_name(shard)}.parquet"), Problem
+            )
+        ]
+        for name in recipe.evaluate.benchmarks
+    }
+
+
 def held_out(recipe: Recipe, store: Store) -> frozenset[str]:
-    """The ids of all benchmark problems, also of those that its own rules drop."""
-    ids: set[str] = set()
-    for name in recipe.evaluate.benchmarks:
-        for shard in range(BENCHMARK_SHARDS):
-            table = store.read_table(f"{benchmark_folder(name)}/{shard_name(shard)}.parquet", columns=["id"])
-            ids.update(table["id"].to_pylist())
-    return frozenset(ids)
+    """The ids of all benchmark problems."""
+    return frozenset(problem.id for problems in held_out_problems(recipe, store).values() for problem in problems)
 
 
 def known_size(recipe: Recipe) -> int:

@@ -55,6 +55,11 @@ def base_at(recipe: Recipe) -> ModelAt:
     return ModelAt(recipe.student.engine, recipe.student.model, identity(recipe.student.model))
 
 
+def engine_at(recipe: Recipe, name: str, teachers: Mapping[str, TeacherAt]) -> TeacherAt | ModelAt:
+    """Who answers to a name: the student before training, or one of the teachers."""
+    return base_at(recipe) if name == "student" else teachers[name]
+
+
 class LiveLine:
     """rows, tokens/s, kept, cost and time left, from the board's figures."""
 

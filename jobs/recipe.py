@@ -8,9 +8,10 @@ from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
 from cluster.train import TrainSettings
 from jobs.recipe_checks import check_names
-from jobs.sections import DistillSettings, EstimateSettings, EvaluateSettings, StudentSettings
+from jobs.sections import DistillSettings, EstimateSettings, EvaluateSettings, ParaphrasesSettings, StudentSettings
 from pipeline.choose import ChooseSettings
 from pipeline.curate import CurateSettings
+from pipeline.difficulty import DifficultySettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.llm_judge import JudgeSettings
 from pipeline.prompts import JUDGING, PROMPTS, check_template
@@ -36,6 +37,10 @@ class Recipe(Settings):
     """Where problems come from; of equal prompts the first source's stays."""
     curate: CurateSettings = CurateSettings()
     """Which problems are kept."""
+    paraphrases: ParaphrasesSettings | None = None
+    """Look for benchmark problems in other words too, by an embedding model and a judge; none does not."""
+    difficulty: DifficultySettings | None = None
+    """Measure how hard problems are for a model, and keep a band; none does not."""
     prompts: dict[str, str] = {}
     """Further prompts by name, over {prompt} and {solution}; a judge's over {prompt}, {answer} and {reply}."""
     teacher: TeacherSettings | None = None

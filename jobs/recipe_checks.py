@@ -26,6 +26,7 @@ def check_names(recipe: "Recipe") -> None:
             raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
         _truncation_fits(recipe, generation)
     _needs_prompt(recipe, "evaluate.prompt", recipe.evaluate.prompt)
+    _curation_fits(recipe)
     _teachers_fit(recipe)
     _judge_fits(recipe)
     _budgets_fit(recipe)
@@ -110,3 +111,15 @@ def _needs_prompt(recipe: "Recipe", where: str, name: str, *, judging: bool = Fa
     if name not in known:
         what = "judge's prompt" if judging else "prompt"
         raise ValueError(f"{where}: no {what} {name!r}; there are {', '.join(known)}")
+
+
+def _curation_fits(recipe: "Recipe") -> None:
+    for where, asked in (("paraphrases", recipe.paraphrases), ("difficulty", recipe.difficulty)):
+        if asked is None:
+            continue
+        if asked.engine not in ("student", *recipe.teachers):
+            known = ", ".join(("student", *recipe.teachers))
+            raise ValueError(f"{where}.engine: nobody is called {asked.engine!r}; there are {known}")
+        _needs_prompt(recipe, f"{where}.prompt", asked.prompt)
+    if recipe.paraphrases is not None and not recipe.evaluate.benchmarks:
+        raise ValueError("paraphrases: evaluate.benchmarks is empty, so there is nothing to look for")

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from cluster.engine import EngineSettings
+from pipeline.alike.paraphrases import ParaphraseSettings
 from pipeline.benchmarks import written_out
 from pipeline.endpoints import TeacherSettings
 from pipeline.generate import Generation, Sampling
@@ -19,6 +20,13 @@ class StudentSettings(Settings):
     """A Hugging Face name, a folder, or a shipped model (SmolLM2-135M-Instruct)."""
     engine: EngineSettings = EngineSettings()
     """How vLLM runs it, for its own traces and for its scores."""
+
+
+class ParaphrasesSettings(ParaphraseSettings):
+    """How rewritten held-out problems are looked for, and what the embedding model runs on."""
+
+    vllm: EngineSettings = EngineSettings(max_model_len=256)
+    """How vLLM runs the embedding model; longer texts are cut at max_model_len tokens."""
 
 
 class DistillSettings(Settings):

@@ -69,7 +69,8 @@ def steps_of(recipe: Recipe) -> Steps:
         return Step(name, folder, fingerprint(name, *parts), store)
 
     files = [content(source) for source in (*recipe.sources, *recipe.evaluate.benchmarks.values())]
-    curate = step("curate", "problems", recipe.sources, recipe.curate, recipe.shards, recipe.evaluate.benchmarks, files)
+    read = [recipe.sources, recipe.curate, recipe.shards, recipe.evaluate.benchmarks, files]
+    curate = step("curate", "problems", *read, *_asked_of_problems(recipe, base))
     asked = [
         (generation, recipe.template(generation.prompt), teacher if generation.engine == "teacher" else base)
         for generation in recipe.distill.generations
@@ -97,6 +98,20 @@ def steps_of(recipe: Recipe) -> Steps:
         *judge,
     )
     return Steps(curate, distill, choose, train, evaluate)
+
+
+def _asked_of_problems(recipe: Recipe, base: str) -> list[Any]:
+    """What the problems depend on where a model rates them or compares them with held-out ones; else nothing."""
+    parts: list[Any] = []
+    for asked in (recipe.paraphrases, recipe.difficulty):
+        if asked is not None:
+            who = base if asked.engine == "student" else recipe.teachers[asked.engine].identity
+            parts += [asked, recipe.template(asked.prompt), who]
+    if recipe.paraphrases is not None:
+        parts.append(model_identity(recipe.paraphrases.embedder))
+    if recipe.difficulty is not None:
+        parts += [recipe.verify, recipe.seed, *_judge(recipe)]
+    return parts
 
 
 def _judge(recipe: Recipe) -> list[Any]:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from pipeline.generate import Generation, lacks_solution
 from pipeline.ledger import Entry
 from pipeline.llm_judge import agreement, compared
@@ -91,16 +93,11 @@ class TraceCounts:
         return self.verdicts, self.dropped, self.calls, self.tokens, self.unasked
 
 
-def count_problems(problems: Iterable[Problem]) -> ProblemCounts:
-    """The counts of one shard of problems."""
-    counts = ProblemCounts()
-    for problem in problems:
-        counts.sources[problem.source] += 1
-        if problem.drop is None:
-            counts.kept += 1
-        else:
-            counts.dropped[problem.drop] += 1
-    return counts
+def count_problems(table: pa.Table) -> ProblemCounts:
+    """The counts of one shard of problems, from its columns source and drop."""
+    dropped = Counter(table["drop"].to_pylist())
+    kept = dropped.pop(None, 0)
+    return ProblemCounts(kept=kept, dropped=dropped, sources=Counter(table["source"].to_pylist()))
 
 
 def count_traces(

@@ -1,4 +1,4 @@
-"""The rules that look at several rows: the same prompt twice, a benchmark's problem, the same problem in other words."""
+"""The rules that look at several rows: the same prompt twice, a benchmark's problem, one problem in other words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _placed(problem: Problem, line: Mapping[str, Any] | None, settings: CurateSe
     problem = replace(problem, cluster=line["cluster"])
     if problem.drop is not None:
         return problem
-    if line["beside"] and "beside_benchmark" in settings.rules:
+    if line.get("beside") and "beside_benchmark" in settings.rules:
         said = f"says the same as {line['beside'][:8]}, which is a benchmark's problem"
         return replace(problem, drop="beside_benchmark", drop_why=said)
     if line["keeper"] != problem.id and "near_duplicate" in settings.rules:
