@@ -1,5 +1,6 @@
 """What the tests take from the command line, and one Ray for those whose commands need none of their own."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -34,6 +36,11 @@ def _cluster() -> Iterator[str]:
             _wait_for(ports[0], ray)
             yield f"127.0.0.1:{ports[0]}"
         finally:
+            # Its own way of ending waits half a minute for them.
+            family = psutil.Process(ray.pid).children(recursive=True) if ray.poll() is None else []
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             ray.terminate()
             ray.wait(timeout=60)
 

@@ -1,0 +1,114 @@
+"""Curating on Ray: every stage in one run, the same problems after a kill, and nothing bought twice."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tiny import recipe, run, start, succeed, summary
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+
+TOM = "Tom picks 13 apples on Friday and 29 more on Saturday, then gives 7 of them to his sister. How many are left?"
+ANN = "Ann picks 13 pears on Friday and 29 more on Saturday, then gives 7 of them to her brother. How many are left?"
+OTHER = "Tom picks 14 apples on Friday and 29 more on Saturday, then gives 7 of them to his sister. How many are left?"
+EASY = "A shelf holds 6 rows of 31 books each. A clerk sells 17 of the books in a week. How many books are still there?"
+HARD = "A tank loses 3 litres an hour for 9 hours and then gains 4 litres an hour for 25 hours. What is the change?"
+HELD_OUT = (
+    "The sum of 48 consecutive odd numbers is 4704. What is the largest of these numbers, given that all exceed 2?"
+)
+ANSWERS = {TOM: 35, ANN: 35, OTHER: 36, EASY: 169, HARD: 73, HELD_OUT: 145}
+REPLIES = {TOM: ("35", "1"), OTHER: ("1", "36"), EASY: ("169", "169"), HARD: ("1", "2")}
+DROPS = {
+    TOM: None,
+    ANN: "near_duplicate",
+    OTHER: None,
+    EASY: "too_easy",
+    HARD: "too_hard",
+    HELD_OUT: "in_benchmark",
+    TOM + " See the figure below.": "image",
+}
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    """A recipe over two sources with different fields, a benchmark and a band of difficulty."""
+    first = [{"problem": text, "answer": ANSWERS[text]} for text in (TOM, OTHER, EASY, HELD_OUT)]
+    shown = {"problem": TOM + " See the figure below.", "answer": 35}
+    second = [{"question": {"text": text}, "solution": f"... #### {ANSWERS[text]}"} for text in (ANN, HARD, TOM)]
+    answered = lines(
+        tmp_path / "answered.jsonl",
+        *(
+            {"question": text, "replies": dict(zip("ab", map(box, said), strict=True))}
+            for text, said in REPLIES.items()
+        ),
+    )
+    sources = [
+        {"name": "first", "format": "jsonl", "path": str(lines(tmp_path / "first.jsonl", *first, shown))},
+        {
+            "name": "second",
+            "format": "jsonl",
+            "path": str(lines(tmp_path / "second.jsonl", *second)),
+            "fields": {"prompt": "question.text", "answer": "solution"},
+            "answer_regex": "#### (.+)",
+        },
+    ]
+    held_out = lines(tmp_path / "held_out.jsonl", {"problem": HELD_OUT, "answer": 145})
+    return recipe(
+        tmp_path,
+        answered,
+        sources=sources,
+        evaluate={"benchmarks": {"odd": {"name": "odd", "format": "jsonl", "path": str(held_out)}}},
+        difficulty={"engine": "teacher", "draws": 2, "below": 1.0, "sampling": {"max_tokens": 64}},
+    )
+
+
+def box(answer: str) -> str:
+    return f"So it is \\boxed{{{answer}}}."
+
+
+def problems(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "made" / "problems").glob("*.parquet")}
+
+
+def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: Path, asked: Path) -> None:
+    succeed("curate", asked)
+    rows = [
+        row
+        for path in (tmp_path / "runs" / "made" / "problems").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert sorted((row["prompt"], row["drop"]) for row in rows if row["drop"] != "duplicate") == sorted(DROPS.items())
+    rates = {row["prompt"]: (row["pass_rate"], row["pass_draws"]) for row in rows if row["pass_draws"]}
+    assert rates == {TOM: (0.5, 2), OTHER: (0.5, 2), EASY: (1.0, 2), HARD: (0.0, 2)}
+    by_prompt = {row["prompt"]: row for row in rows}
+    assert by_prompt[ANN]["cluster"] == by_prompt[TOM]["cluster"] != by_prompt[OTHER]["cluster"]
+    told = summary(tmp_path, "curate")
+    assert (told["in"], told["kept"], told["calls"]["bought"]) == (8, 2, 8)
+    made = tmp_path / "runs" / "made" / "problems"
+    assert {path.name for path in made.iterdir() if path.is_dir()} == {"clusters", "matches", "difficulty"}
+    broken = start("curate", asked, f"storage={tmp_path / 'broken'}")
+    work = tmp_path / "broken" / "made" / "problems" / "work"
+    while not list(work.glob("settled/*.parquet")):
+        assert broken.poll() is None, broken.communicate()
+        time.sleep(0.02)
+    broken.send_signal(signal.SIGKILL)
+    broken.communicate()
+    succeed("curate", asked, f"storage={tmp_path / 'broken'}")
+    assert problems(tmp_path / "broken") == problems(tmp_path / "runs")
+
+
+def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) -> None:
+    (tmp_path / "held_out.jsonl").write_text("")
+    ended = run("curate", asked)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "error: benchmark odd has no problems: nothing could match it; give its problems or take it out"
+    )
