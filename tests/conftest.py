@@ -41,7 +41,7 @@ def _cluster() -> Iterator[str]:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            ray.terminate()
+            ray.kill()
             ray.wait(timeout=60)
 
 
