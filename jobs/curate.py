@@ -10,6 +10,7 @@ from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.rate import clear, rate
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
+from jobs.worst import at_most, in_all, most_tokens
 from pipeline.alike.overlap import index_of
 from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
@@ -39,7 +40,31 @@ def plan(recipe: Recipe) -> Plan:
     for name, source in recipe.evaluate.benchmarks.items():
         size = size_of(source)
         lines.append((f"benchmark {name}", f"{number(size)} rows, held out" if size is not None else "held out"))
-    return [*lines, ("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
+    lines += [("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
+    return [*lines, *_asked(recipe)]
+
+
+def _asked(recipe: Recipe) -> Plan:
+    """What would be asked of models, and what that costs at worst; nothing where none is asked."""
+    lines, cost, paid, problems = [], 0.0, [], known_size(recipe)
+    for what, asked, each_problem in (
+        ("paraphrases", recipe.paraphrases, recipe.paraphrases.per_problem if recipe.paraphrases else 0),
+        ("difficulty", recipe.difficulty, recipe.difficulty.draws if recipe.difficulty else 0),
+    ):
+        if asked is None:
+            continue
+        generation, calls = asked.generation, problems * each_problem
+        text = f"up to {number(calls)} calls of {asked.engine}, {number(calls * most_tokens(generation))} tokens"
+        if asked.engine in recipe.teachers:
+            # A pair shows two problems.
+            prompt = recipe.estimate.prompt_tokens * (2 if what == "paraphrases" else 1)
+            teacher = recipe.teachers[asked.engine]
+            worst = calls * teacher.cost(prompt=prompt, cached=0, completion=most_tokens(generation))
+            cost += worst
+            paid.append(asked.engine)
+            text += f", {at_most(recipe, asked.engine, worst)}"
+        lines.append((what, text))
+    return [*lines, ("worst cost", in_all(recipe, cost, paid))] if paid else lines
 
 
 def work(recipe: Recipe) -> Summary:

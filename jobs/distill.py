@@ -17,10 +17,9 @@ from jobs.draws import base_at, drawn, nothing_new
 from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
-from jobs.worst import at_most, in_all, judge_line, judges
+from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces, count_unasked
-from pipeline.generate import Generation
 from pipeline.record import Trace, from_table
 
 
@@ -47,15 +46,6 @@ def plan(recipe: Recipe) -> Plan:
     if recipe.judge is not None and asked:
         paid.append(recipe.judge.engine)
     return [*lines, *judge, *_about_teacher(recipe), ("worst cost", in_all(recipe, cost + worst, paid))]
-
-
-def most_tokens(generation: Generation) -> int:
-    """The most completion tokens that one draw may be billed, with what its truncation policy may ask after it."""
-    first = generation.sampling.max_tokens
-    policy = generation.truncated
-    if policy.policy in ("raise", "force"):
-        return first + (policy.max_tokens or 0)
-    return first * (1 + policy.rounds) if policy.policy == "continue" else first
 
 
 def _about_teacher(recipe: Recipe) -> Plan:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from jobs.job import Plan, number, usd
 from jobs.recipe import Recipe
+from pipeline.generate import Generation
 from pipeline.llm_judge import LONGEST_QUESTION
 from pipeline.sources import Source
 
@@ -23,6 +24,15 @@ def judge_line(recipe: Recipe, answers: int) -> tuple[Plan, float]:
     cost = calls * teacher.cost(prompt=prompt, cached=0, completion=judge.sampling.max_tokens)
     said = f"up to {number(calls)} calls of {judge.engine}, {at_most(recipe, judge.engine, cost)}"
     return [("judge", said)], cost
+
+
+def most_tokens(generation: Generation) -> int:
+    """The most completion tokens that one draw may be billed, with what its truncation policy may ask after it."""
+    first = generation.sampling.max_tokens
+    policy = generation.truncated
+    if policy.policy in ("raise", "force"):
+        return first + (policy.max_tokens or 0)
+    return first * (1 + policy.rounds) if policy.policy == "continue" else first
 
 
 def at_most(recipe: Recipe, teacher: str, cost: float) -> str:

@@ -112,3 +112,54 @@ def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) ->
     assert ended.stderr.splitlines()[-1] == (
         "error: benchmark odd has no problems: nothing could match it; give its problems or take it out"
     )
+
+
+AGAIN = (
+    "Take 48 odd numbers that follow each other and add up to 4704. Which is the greatest of them, if each is above 2?"
+)
+SMALLEST = (
+    "Forty-eight odd numbers in a row have the sum 4704, and every one is above 2. Name the smallest that there is."
+)
+
+
+@pytest.mark.vllm
+def test_a_held_out_problem_in_other_words_is_found_by_embedding_and_judge(tmp_path: Path, asked: Path) -> None:
+    rows = [{"problem": text, "answer": answer} for text, answer in ((AGAIN, 145), (SMALLEST, 51), (EASY, 169))]
+    source = {"name": "words", "format": "jsonl", "path": str(lines(tmp_path / "words.jsonl", *rows))}
+    said = lines(
+        tmp_path / "said.jsonl",
+        {"question": f"| {AGAIN}", "replies": {"a": "Nothing differs. \\boxed{same}"}},
+        {"question": f"| {SMALLEST}", "replies": {"a": "The question differs. \\boxed{different}"}},
+    )
+    judge = {"model": "recorded", "standin": {"answers": "replay", "path": str(said), "replies": ["replies.a"]}}
+    vllm = {
+        "device": "cpu",
+        "dtype": "float32",
+        "max_model_len": 256,
+        "compile": False,
+        "cpus": 0.5,
+        "kv_cache_gib": 0.5,
+    }
+    overrides = {
+        "sources": [source],
+        "difficulty": None,
+        "shards": 2,
+        "curate.rules": ["duplicate"],
+        "evaluate.teachers": {"judge": judge},
+        "paraphrases": {
+            "embedder": "all-MiniLM-L6-v2",
+            "above": 0.6,
+            "engine": "judge",
+            "prompt": "pair",
+            "vllm": vllm,
+        },
+        "prompts": {"pair": "{prompt}\n\nIs it the problem below? Box same or different.\n{solution}"},
+    }
+    succeed("curate", asked, *(f"{key}={json.dumps(value)}" for key, value in overrides.items()))
+    made = tmp_path / "runs" / "made" / "problems"
+    found = [row for path in made.glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert {row["prompt"]: row["drop"] for row in found} == {AGAIN: "benchmark_paraphrase", SMALLEST: None, EASY: None}
+    (match,) = [row for path in (made / "matches").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert (match["text"], match["benchmark_text"], match["benchmark"]) == (AGAIN, HELD_OUT, "odd")
+    told = summary(tmp_path, "curate")
+    assert (told["dropped"], told["calls"]["bought"]) == ({"benchmark_paraphrase": 1}, 2)
