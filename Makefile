@@ -23,7 +23,7 @@ demo: setup
 	@$(BIN)/python -m jobs.run $(RECIPE)
 
 test: setup check
-	@$(BIN)/python -m pytest -m "not gpu" $(PYTEST)
+	@$(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadfile $(PYTEST)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from rows import entry, problem, trace
 from pipeline.funnel import ProblemCounts, TraceCounts, count_problems, count_traces
 from pipeline.generate import Generation, Sampling, calls_for
 from pipeline.ledger import Call, Entry
-from pipeline.record import Problem, Trace
+from pipeline.record import Problem, Trace, to_table
 from pipeline.trace import traces_of, verified
 from pipeline.truncated import Truncated
 from pipeline.verify import Verifier, VerifySettings
@@ -54,7 +54,7 @@ def test_every_problem_is_counted_kept_or_dropped() -> None:
     rows = [problem(), problem("b", drop="image"), problem("c", drop="image"), problem("d", source="other")]
     total = ProblemCounts()
     for part in (rows[:3], rows[3:], []):
-        total.add(count_problems(part))
+        total.add(count_problems(to_table(part, Problem)))
     assert total.as_json() == {"in": 4, "kept": 2, "dropped": {"image": 2}, "sources": {"made": 3, "other": 1}}
 
 
