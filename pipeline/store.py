@@ -85,6 +85,12 @@ class Store:
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return int(pq.read_metadata(source).num_rows)
 
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of a Parquet file, from its footer."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            return list(pq.read_schema(source).names)
+
     def read_metadata(self, name: str) -> dict[bytes, bytes]:
         """What the footer of a Parquet file says of it, beside its columns."""
         fs, base = _open(self.root)
