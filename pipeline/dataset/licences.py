@@ -20,7 +20,6 @@ _OTHER_NAMES = {
     "expat": "mit",
     "cc0": "cc0-1.0",
     "cc-0": "cc0-1.0",
-    "public-domain": "unknown",
     "bsd-3": "bsd-3-clause",
     "bsd-2": "bsd-2-clause",
     "gpl-3": "gpl-3.0",

@@ -66,16 +66,18 @@ def _bars(stage: Stage) -> list[tuple[str, str, int, str]]:
 
 def _lengths(found: Statistics) -> Any:
     import numpy as np
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     figure, axes = _figure(height=3.2)
     kinds = [("thought", _BLUE), ("reply", _ORANGE)] if found.lengths["thought"].any() else [("reply", _ORANGE)]
-    longest = max(int(found.lengths[name].max()) for name, _ in kinds)
-    edges = np.geomspace(1, longest + 1, 50)
+    lengths = {name: found.lengths[name][found.lengths[name] > 0] for name, _ in kinds}
+    drawn = np.concatenate(list(lengths.values()))
+    edges = np.geomspace(drawn.min() / 1.05, drawn.max() * 1.05, 50)
     for name, colour in kinds:
-        lengths = found.lengths[name]
-        axes.hist(lengths[lengths > 0], bins=edges, color=colour, alpha=0.6, label=name)
+        axes.hist(lengths[name], bins=edges, color=colour, alpha=0.6, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("tokens (log scale)")
     axes.set_ylabel("examples")

@@ -120,9 +120,8 @@ def _distinct(arrays: Sequence[pa.Array]) -> int:
 
 def _within(rates: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
     if low == high:
-        return rates == low
-    within: NDArray[np.bool_] = (rates > low) & ((rates < high) if high == 1.0 else (rates <= high))
-    return within
+        return np.equal(rates, low)
+    return np.logical_and(rates > low, rates < high if high == 1.0 else rates <= high)
 
 
 def _band(low: float, high: float) -> str:
