@@ -2,7 +2,7 @@
 only in the columns that are asked for. Nothing is written."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
@@ -59,6 +59,19 @@ def funnel(store: Store, view: View) -> dict[str, Counter[str]]:
     return found
 
 
+def check(store: Store, view: View, wanted: Filter) -> None:
+    """Raise Stop when a filter asks for a column that these rows don't have, or its pattern is none."""
+    there = store.columns(files(store, view)[0])
+    for ask in wanted.asks:
+        if not _column(ask, view, there):
+            raise Stop(f"--{ask} can't be asked of these rows: they have {', '.join(there)}")
+    if wanted.text is not None:
+        try:
+            pc.match_substring_regex(pa.array([""]), wanted.text)
+        except pa.ArrowInvalid as error:
+            raise Stop(f"--text {wanted.text!r} is no regular expression: {error}") from error
+
+
 def select(
     store: Store, view: View, wanted: Filter, *, limit: int | None, seed: int | None, columns: Sequence[str]
 ) -> Iterator[Row]:
@@ -79,14 +92,15 @@ def select(
 
 def clusters(store: Store, view: View, wanted: Filter, *, limit: int | None, seed: int | None) -> Iterator[list[Row]]:
     """Whole clusters that have a row which fits, each with the row that stays first."""
-    chosen: dict[str, list[Row]] = {}
-    # A cluster has more than one row, and each of them may fit.
-    for row in select(store, view, wanted, limit=None, seed=None, columns=["cluster"]):
-        chosen.setdefault(row["cluster"], [])
-    picked = sorted(chosen)
+    found: dict[str, None] = {}
+    for name in files(store, view):
+        places = _fitting(store, name, view, wanted)
+        fitting = store.read_columns(name, ["cluster"])["cluster"].take(pa.array(places))
+        found.update(dict.fromkeys(pc.unique(fitting).to_pylist()))
+    picked = list(found)
     if seed is not None:
         picked.sort(key=lambda cluster: xxhash.xxh3_64_intdigest(f"{seed}:{cluster}".encode()))
-    chosen = {cluster: [] for cluster in picked[:limit]}
+    chosen: dict[str, list[Row]] = {cluster: [] for cluster in picked[:limit]}
     for name in files(store, view):
         table = store.read_columns(name, ["cluster"])
         inside = pc.is_in(table["cluster"], value_set=pa.array(list(chosen), pa.string()))
@@ -112,26 +126,24 @@ def _drawn(
 
 
 def _fitting(store: Store, name: str, view: View, wanted: Filter) -> Places:
-    """The numbers of the rows of a file that fit."""
-    there = set(store.columns(name))
-    asked = [(ask, _column(ask, view, there)) for ask in wanted.asks]
-    for ask, columns in asked:
-        if not columns:
-            raise Stop(f"--{ask} can't be asked of these rows: they have {', '.join(sorted(there))}")
+    """The numbers of the rows of a file that fit; none where an older file lacks what is asked for."""
+    asked = [(ask, _column(ask, view, store.columns(name))) for ask in wanted.asks]
     if not asked:
         return np.arange(store.rows(name))
+    if not all(columns for _, columns in asked):
+        return np.zeros(0, np.int64)
     table = store.read_columns(name, sorted({column for _, columns in asked for column in columns}))
     masks = [_mask(table, ask, columns, wanted) for ask, columns in asked]
     return np.flatnonzero(reduce(np.logical_and, masks))
 
 
-def _column(ask: str, view: View, there: set[str]) -> list[str]:
+def _column(ask: str, view: View, there: Collection[str]) -> list[str]:
     """Which columns a filter is about, as far as the file has them."""
     meant = {
         "drop": [*view.reason, "drop"][:1],
         "keep": ["drop"],
         "id": ["id", "problem_id"],
-        "text": list(view.texts),
+        "text": view.texts,
     }.get(ask, [ask])
     return [column for column in meant if column in there]
 

@@ -11,78 +11,87 @@ class View:
 
     `reason` names the columns that tell what became of a row, the first that says something counts; `kept` is the word
     where none does. `prefix` is how its files' names begin; `below` looks into the folders below too, and `grouped`
-    counts each of them apart. `made_by` is the job that writes it.
+    counts each of them apart. `made_by` is the job that writes it. `shown` and `searched` name columns, with spaces
+    between; a file may lack some.
     """
 
     folders: tuple[str, ...]
     made_by: str
     reason: tuple[str, ...]
-    columns: tuple[str, ...]
-    texts: tuple[str, ...]
+    shown: str
+    searched: str
     prefix: tuple[str, ...] = ("",)
     kept: str = "kept"
     below: bool = False
     grouped: bool = False
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are shown."""
+        return self.shown.split()
 
-_PROBLEM = tuple(
-    "id source row subject level kind answer raw_answer pass_rate pass_draws cluster drop drop_why".split()
-)
-_PROBLEM_TEXTS = ("prompt", "raw_prompt", "solution")
-_TRACE = tuple(
+    @property
+    def texts(self) -> list[str]:
+        """The columns that are searched for a text."""
+        return self.searched.split()
+
+
+_PROBLEM = "id source row subject level kind answer raw_answer pass_rate pass_draws cluster drop drop_why"
+_PROBLEM_TEXTS = "prompt raw_prompt solution"
+_TRACE = (
     "id source subject level generation draw engine verdict found answer why finish_reason thought_tokens reply_tokens "
-    "student_tokens agreement cost_usd judged drop drop_why".split()
+    "student_tokens agreement cost_usd judged drop drop_why"
 )
-_TRACE_TEXTS = ("prompt", "thought", "reply")
-_EXAMPLE = tuple(
+_TRACE_TEXTS = "prompt thought reply"
+_EXAMPLE = (
     "problem_id source subject level licence generation engine draw verdict answer found pass_rate cluster "
-    "thought_tokens reply_tokens student_tokens cost_usd".split()
+    "thought_tokens reply_tokens student_tokens cost_usd"
 )
-_PAIR = tuple(
+_PAIR = (
     "problem_id source subject level answer generation chosen_generation chosen_draw chosen_found rejected_generation "
-    "rejected_draw rejected_found rejected_verdict".split()
+    "rejected_draw rejected_found rejected_verdict"
 )
-_CLUSTER = ("cluster", "id", "source", "kept", "drop", "similarity", "answer", "prompt")
-_MATCH = tuple("where id source draw layer benchmark benchmark_id score shared text benchmark_text".split())
+_CLUSTER = "cluster id source kept drop similarity answer prompt"
+_MATCH = "where id source draw layer benchmark benchmark_id score shared text benchmark_text"
 
 VIEWS = {
-    "problems": View(("problems",), "curate", ("drop",), _PROBLEM + _PROBLEM_TEXTS, (*_PROBLEM_TEXTS, "answer")),
-    "clusters": View(("problems/clusters",), "curate", ("drop",), _CLUSTER, ("prompt", "answer"), below=True),
+    "problems": View(("problems",), "curate", ("drop",), f"{_PROBLEM} {_PROBLEM_TEXTS}", f"{_PROBLEM_TEXTS} answer"),
+    "clusters": View(("problems/clusters",), "curate", ("drop",), _CLUSTER, "prompt answer", below=True),
     "matches": View(
         ("problems/matches", "choices/matches"),
         "curate",
         ("layer",),
         _MATCH,
-        ("text", "benchmark_text"),
+        "text benchmark_text",
         below=True,
         grouped=True,
     ),
-    "traces": View(("traces",), "distill", ("drop", "verdict"), _TRACE + _TRACE_TEXTS, _TRACE_TEXTS),
-    "choices": View(("choices",), "choose", ("drop",), _TRACE + _TRACE_TEXTS, _TRACE_TEXTS),
+    "traces": View(("traces",), "distill", ("drop", "verdict"), f"{_TRACE} {_TRACE_TEXTS}", _TRACE_TEXTS),
+    "choices": View(("choices",), "choose", ("drop",), f"{_TRACE} {_TRACE_TEXTS}", _TRACE_TEXTS),
     "dataset": View(
-        ("dataset",), "choose", (), (*_EXAMPLE, "messages"), ("messages",), ("train-", "validation-"), kept="examples"
+        ("dataset",), "choose", (), f"{_EXAMPLE} messages", "messages", ("train-", "validation-"), kept="examples"
     ),
     "validation": View(
-        ("dataset",), "choose", (), (*_EXAMPLE, "messages"), ("messages",), ("validation-",), kept="validation"
+        ("dataset",), "choose", (), f"{_EXAMPLE} messages", "messages", ("validation-",), kept="validation"
     ),
     "pairs": View(
         ("dataset/preference",),
         "choose",
         (),
-        (*_PAIR, "prompt", "chosen", "rejected"),
-        ("prompt", "chosen", "rejected"),
+        f"{_PAIR} prompt chosen rejected",
+        "prompt chosen rejected",
         ("pairs-",),
         kept="pairs",
     ),
     "scores": View(
-        ("scores",), "evaluate", ("drop", "verdict"), _TRACE + _TRACE_TEXTS, _TRACE_TEXTS, below=True, grouped=True
+        ("scores",), "evaluate", ("drop", "verdict"), f"{_TRACE} {_TRACE_TEXTS}", _TRACE_TEXTS, below=True, grouped=True
     ),
     "benchmarks": View(
         ("benchmarks",),
         "curate",
         ("drop",),
-        _PROBLEM + _PROBLEM_TEXTS,
-        (*_PROBLEM_TEXTS, "answer"),
+        f"{_PROBLEM} {_PROBLEM_TEXTS}",
+        f"{_PROBLEM_TEXTS} answer",
         below=True,
         grouped=True,
     ),
