@@ -55,13 +55,14 @@ def _look(asked: argparse.Namespace) -> None:
 
 
 def _print(shown: Shown, asked: argparse.Namespace, rows: Iterable[Row]) -> None:
-    number = 0
-    for number, row in enumerate(rows, start=1):
+    some = False
+    for row in rows:
+        some = True
         if asked.json:
             shown.json(row)
         else:
             shown.row(asked.step, row)
-    if not number and not asked.json:
+    if not some and not asked.json:
         shown.none()
 
 
@@ -69,7 +70,7 @@ def _store(run: str) -> Store:
     """A run by its folder or URI, or by the recipe that makes it."""
     if run.endswith((".yaml", ".yml")) and "://" not in run and Path(run).is_file():
         # Reading a recipe needs all that a recipe can name.
-        from jobs.recipe import load
+        from jobs.recipe_file import load
         from jobs.steps import store_of
 
         return store_of(load(run))

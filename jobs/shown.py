@@ -21,7 +21,7 @@ _LONG = frozenset({"prompt", "raw_prompt", "solution", "thought", "reply", "mess
     "text",
     "benchmark_text",
 }
-_HEAD = ("id", "problem_id", "cluster", "source")
+_HEAD = ("id", "problem_id", "source")
 _WORD = re.compile(r"\w+")
 # Control characters, and those that turn or hide text.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
@@ -68,7 +68,7 @@ class Shown:
         if step == "clusters" and row.get("cluster") == self._cluster:
             self._console.print()
         else:
-            self._rule(row)
+            self._rule(row, step)
         self._cluster = row.get("cluster")
         texts = {name: _text(value) for name, value in row.items() if name in _LONG and value}
         marked = _marks(texts["text"], texts["benchmark_text"]) if {"text", "benchmark_text"} <= texts.keys() else None
@@ -87,7 +87,7 @@ class Shown:
         longer.add_column(style="cyan", no_wrap=True)
         longer.add_column(overflow="fold")
         for name, value in values.items():
-            if name in _HEAD and step != "clusters":
+            if name == "cluster" if step == "clusters" else name in _HEAD:
                 continue
             shown = self._value(name, value)
             if len(shown) > _FLOWING_CHARS or name in _OWN_LINE:
@@ -99,9 +99,9 @@ class Shown:
         if longer.row_count:
             self._console.print(longer)
 
-    def _rule(self, row: Mapping[str, Any]) -> None:
-        title = "  ".join(safe(str(row[name])) for name in _HEAD if row.get(name) and name != "cluster")
-        title = title if title else f"cluster {safe(str(row.get('cluster', '')))}"
+    def _rule(self, row: Mapping[str, Any], step: str) -> None:
+        names = ("cluster",) if step == "clusters" else _HEAD
+        title = "  ".join(safe(str(row[name])) for name in names if row.get(name))
         self._console.print()
         self._console.rule(Text(title), align="left", style="dim", characters="-")
 
@@ -114,13 +114,20 @@ class Shown:
     def _cut(self, text: str, *, style: str = "", shared: set[tuple[str, ...]] | None = None) -> Text:
         """A text or its beginning, with the words that are shared marked."""
         most = len(text) if self._full else _SHOWN_CHARS
-        shown = Text(safe(text[:most]), style)
-        if shared:
-            for start, stop in _spans(shown.plain, shared):
-                shown.stylize("bold black on yellow", start, stop)
+        shown = self._marked(safe(text[:most]), shared) if shared else Text(safe(text[:most]), style)
         if len(text) > most:
             shown.append(f" ... ({len(text):,} characters; --full shows all)", "dim")
         return shown
+
+    def _marked(self, text: str, shared: set[tuple[str, ...]]) -> Text:
+        """The shared words in colour, and between [[ and ]] where there are no colours."""
+        marked, at = Text(), 0
+        for start, stop in _spans(text, shared):
+            inside = text[start:stop]
+            marked.append(text[at:start])
+            marked.append(inside if self._console.is_terminal else f"[[{inside}]]", "bold black on yellow")
+            at = stop
+        return marked.append(text[at:])
 
 
 def safe(text: str) -> str:

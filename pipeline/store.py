@@ -159,6 +159,13 @@ class Store:
                 while block := stream.read(_BLOCK_BYTES):
                     sink.write(block)
 
+    def copy_out(self, name: str, target: Path) -> None:
+        """Copy a file to a local path."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream, target.open("wb") as sink:
+            while block := stream.read(_BLOCK_BYTES):
+                sink.write(block)
+
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
         try:
