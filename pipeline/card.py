@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pipeline.dataset import sections
 from pipeline.dataset.licences import on_hub
 from pipeline.dataset.made import Made, made
-from pipeline.dataset.markdown import words
+from pipeline.dataset.markdown import flat, words
 from pipeline.dataset.plots import plots
 from pipeline.dataset.stages import Stage, stages
 from pipeline.dataset.statistics import SPLITS, Statistics, statistics
@@ -64,7 +64,7 @@ def card(run: Made, found: Statistics, funnel: Sequence[Stage], *, pictures: Seq
             **sections.again(run),
         )
     )
-    front = yaml.safe_dump(_front(run, found), sort_keys=False, allow_unicode=True)
+    front = yaml.safe_dump(_front(run, found), sort_keys=False, allow_unicode=True, width=10_000)
     return f"---\n{front}---\n\n{body}"
 
 
@@ -72,7 +72,7 @@ def _front(run: Made, found: Statistics) -> dict[str, Any]:
     licences = sorted({on_hub(licence) for licence in found.counts["licence"] or run.licences.values()})
     languages = [code for code in run.languages if _LANGUAGE.fullmatch(code)]
     front = {
-        "pretty_name": run.name,
+        "pretty_name": flat(run.name),
         "license": licences[0] if len(licences) == 1 else licences,
         "language": languages,
         "task_categories": ["text-generation"],
@@ -81,7 +81,7 @@ def _front(run: Made, found: Statistics) -> dict[str, Any]:
             "distillation",
             "synthetic",
             "chain-of-thought",
-            *sorted(found.counts["kind"]),
+            *sorted(map(flat, found.counts["kind"])),
             "longthought",
         ],
         "size_categories": [_size(found.examples)],

@@ -43,8 +43,12 @@ _COLUMNS = {
     "draw": "number of the draw for this problem",
     "verdict": "what verifying the answer came to",
     "found": "the answer that was found in the reply",
-    "thought_tokens": "tokens of the thought",
-    "reply_tokens": "tokens of the reply",
+    "finish_reason": "how the answer ended",
+    "thought_tokens": "tokens of the thought, as the engine counts",
+    "reply_tokens": "tokens of the reply, as the engine counts",
+    "tokens": "tokens of both, as the engine counts",
+    "student_tokens": "tokens of both, as the student's tokenizer counts",
+    "agreement": "share of the draws for this problem that gave the same answer",
     "cost_usd": "what this answer was billed, USD",
     "ledger_key": "its key in the run's ledger of bought answers",
 }
@@ -76,7 +80,7 @@ def contents(run: Made, found: Statistics, funnel: Sequence[Stage]) -> dict[str,
         if len(found.counts[name]) > 1 or (found.counts[name] and name == "source")
     ]
     bands = [(band, f"{count:,}", _percent(count, len(found.pass_rates))) for band, count in found.bands()]
-    known = [(Markup(f"`{name}`"), Markup(_COLUMNS[name])) for name in run.columns if name in _COLUMNS]
+    known = [(name, Markup(_COLUMNS.get(name, ""))) for name in run.columns]
     return {
         "columns": table(("column", "what it is"), known, right=9),
         "funnel": _funnel(funnel),
@@ -152,11 +156,15 @@ def _verdicts(distilled: Mapping[str, Any]) -> str:
 
 
 def _lengths(found: Statistics) -> Markup:
-    kinds = [("thought", "thought"), ("reply", "reply"), ("thought and reply", "both")]
+    kinds = [
+        ("thought", "thought"),
+        ("reply", "reply"),
+        ("thought and reply", "both"),
+        ("in student tokens", "student"),
+    ]
     rows = [(label, *(f"{value:,}" for value in found.percentiles(name))) for label, name in kinds]
-    if not found.tokens:
-        return Markup("")
-    return table(("", *(f"{share} %" for share in PERCENTILES)), rows)
+    heads = ("", *(f"{share} %" for share in PERCENTILES))
+    return table(heads, [row for row in rows if len(row) == len(heads)])
 
 
 def _shares(head: str, found: Statistics, name: str) -> Markup:
@@ -249,7 +257,7 @@ def _known(engine: str) -> Markup:
 
 def _window(found: Statistics) -> str:
     """A length that nearly every example fits into, prompt and template included."""
-    longest = found.percentiles("both")[-1] if found.tokens else 2048
+    longest = (found.percentiles("student") or found.percentiles("both") or [2048])[-1]
     return str(next((size for size in (1024, 2048, 4096, 8192, 16384, 32768) if longest + 512 <= size), 65536))
 
 

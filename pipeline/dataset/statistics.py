@@ -14,18 +14,19 @@ from pipeline.store import Store
 SPLITS = ("train", "validation")
 COUNTED = ("source", "licence", "kind", "subject", "level", "generation", "engine", "verdict", "language")
 """Columns whose values are counted; a file may lack some."""
-LENGTHS = ("thought", "reply", "both")
+LENGTHS = ("thought", "reply", "both", "student")
 PERCENTILES = (1, 10, 25, 50, 75, 90, 99)
 BANDS = ((0.0, 0.0), (0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0), (1.0, 1.0))
 """Pass rates from the first (excluded) to the second; the first and the last are exactly 0 and 1."""
 
-_NUMBERS = ("thought_tokens", "reply_tokens", "cost_usd", "pass_rate")
+_NUMBERS = ("thought_tokens", "reply_tokens", "student_tokens", "cost_usd", "pass_rate")
 _IDS = ("problem_id", "cluster")
 
 
 @dataclass
 class Statistics:
-    """Figures of all examples; tokens are those that the rows carry (`thought_tokens`, `reply_tokens`)."""
+    """Figures of all examples. Tokens are as the engine that wrote them counts, but for the length `student`, which is
+    of thought and reply together in the student's tokens where the rows say it."""
 
     splits: dict[str, int] = field(default_factory=dict)
     pairs: int = 0
@@ -51,7 +52,7 @@ class Statistics:
         return int(self.lengths["both"].sum())
 
     def percentiles(self, name: str) -> list[int]:
-        """How long `thought`, `reply` or `both` is at each of PERCENTILES; empty without rows."""
+        """How long `thought`, `reply`, `both` or `student` is at each of PERCENTILES; empty where nothing says it."""
         lengths = self.lengths[name]
         return [round(value) for value in np.percentile(lengths, PERCENTILES)] if len(lengths) else []
 
@@ -102,7 +103,9 @@ def _counted(column: pa.ChunkedArray) -> dict[str, int]:
 def _lengths(gathered: Mapping[str, Sequence[pa.Array]], found: Statistics) -> None:
     thought, reply = (_numbers(gathered[name]).astype(np.int64) for name in ("thought_tokens", "reply_tokens"))
     if len(thought) == len(reply):
-        found.lengths = {"thought": thought, "reply": reply, "both": thought + reply}
+        found.lengths |= {"thought": thought, "reply": reply, "both": thought + reply}
+    told = [pc.drop_null(array) for array in gathered["student_tokens"]]
+    found.lengths["student"] = _numbers(told).astype(np.int64)
     found.without_thought = int((thought == 0).sum())
     found.cost_usd = float(_numbers(gathered["cost_usd"]).sum())
     rates = [pc.drop_null(array) for array in gathered["pass_rate"]]
