@@ -63,11 +63,11 @@ def about(run: Made, found: Statistics) -> dict[str, Any]:
         ("problems", f"{found.problems:,}"),
         ("tokens", f"{found.tokens:,}"),
         ("preference pairs", f"{found.pairs:,}" if found.pairs else "none"),
-        ("teacher", ", ".join(flat(engine, most=80) for engine in sorted(found.counts["engine"])) or "none"),
+        ("written by", ", ".join(flat(engine, most=80) for engine in sorted(found.counts["engine"])) or "none"),
         ("licences of the problems", ", ".join(sorted(found.counts["licence"] or set(run.licences.values())))),
     ]
     return {
-        "pitch": f"{what}: answered by a teacher, verified against known answers, chosen.",
+        "pitch": f"{what}: written by a model, verified against known answers, chosen.",
         "overview": overview,
     } | {"warnings": list(_warnings(run, found))}
 
@@ -100,7 +100,9 @@ def contents(run: Made, found: Statistics, funnel: Sequence[Stage]) -> dict[str,
 def origins(run: Made, found: Statistics) -> dict[str, Any]:
     """Sources and licences, the teacher's terms, decontamination, near duplicates, limits."""
     unknown = [name for name, licence in run.licences.items() if is_unknown(licence)]
-    note = Markup("The problems are under the licences of their sources; the answers were written by the teacher.")
+    note = Markup(
+        "The problems are under the licences of their sources; the answers were written by the engines below."
+    )
     if unknown:
         names = ", ".join(map(plain, unknown))
         note += Markup(f" **Nothing is known of the licence of {names}: find out before you share or use these rows.**")
@@ -152,7 +154,12 @@ def _verdicts(distilled: Mapping[str, Any]) -> str:
         return ""
     problems = int(distilled.get("problems", 0))
     said = ", ".join(f"{count:,} {name} ({_percent(count, traces)})" for name, count in verdicts.items())
-    return f"The teacher was asked for {traces:,} traces of {problems:,} problems; verifying them came to {said}."
+    unasked = distilled.get("no_solution") or {}
+    left = "".join(
+        f" {flat(generation)} left out {count:,} problems without a worked solution, which it shows."
+        for generation, count in unasked.items()
+    )
+    return f"There are {traces:,} traces of {problems:,} problems; verifying them came to {said}.{left}"
 
 
 def _lengths(found: Statistics) -> Markup:
@@ -203,7 +210,7 @@ def _cost(run: Made, found: Statistics) -> str:
     if not run.priced and not total:
         return "Not known: the recipe names no prices for the teacher's tokens."
     each = f", which is ${1000 * total / found.examples:,.4f} for 1,000 examples" if found.examples else ""
-    own = f"The answers in it alone were billed ${found.cost_usd:,.4f}."
+    own = f"The answers that were chosen were billed ${found.cost_usd:,.4f} of it."
     made_up = " The prices are made up." if run.standin else ""
     return f"All answers, right and wrong, were billed ${total:,.4f} (USD) in all{each}. {own}{made_up}"
 
