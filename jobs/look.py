@@ -10,6 +10,7 @@ Reads file by file and only the columns it needs; starts no Ray, writes nothing.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
         _look(asked)
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` does; what Python would flush at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Stop, OSError, pa.ArrowInvalid) as error:
         print(f"error: {' '.join(str(error).split())[:500]}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadRecipe) else 1)

@@ -36,25 +36,20 @@ DISTILLED = {
 }
 
 
-def made_run(folder: Path, *, recipe: dict[str, Any] = RECIPE, validation: bool = True, pairs: bool = True) -> Store:
-    """Eight training examples, two of validation and a pair; the card and its plots are written."""
+def made_run(folder: Path) -> Store:
+    """Eight training examples, two of validation and two pairs; the card and its plots are written."""
     store = Store(str(folder))
-    store.write_bytes(
-        "recipe.yaml", f"# versions:\n#   ray: 1.2.3\n# longthought: abc123\n{yaml.safe_dump(recipe)}".encode()
-    )
+    note = "# versions:\n#   ray: 1.2.3\n# longthought: abc123\n"
+    store.write_bytes("recipe.yaml", f"{note}{yaml.safe_dump(RECIPE)}".encode())
     store.write_json("summary/curate.json", CURATED)
     store.write_json("summary/distill.json", DISTILLED)
     traces = [_trace(n) for n in range(10)]
     kept = examples(choose(traces, settings=ChooseSettings(), held_out=frozenset()), templates={})
     kept = kept.append_column("subject", pa.array(["algebra", "number theory"] * 5))
     kept = kept.append_column("pass_rate", pa.array([0.0, 0.25, 0.5, 0.75, 1.0] * 2))
-    cut = 8 if validation else 10
-    store.write_table("dataset/train-00000.parquet", kept.slice(0, cut - 3))
-    store.write_table("dataset/train-00001.parquet", kept.slice(cut - 3, 3))
-    if validation:
-        store.write_table("dataset/validation-00000.parquet", kept.slice(8))
-    if pairs:
-        store.write_table("dataset/preference/pairs-00000.parquet", _pairs())
+    for name, start, rows in (("train-00000", 0, 5), ("train-00001", 5, 3), ("validation-00000", 8, 2)):
+        store.write_table(f"dataset/{name}.parquet", kept.slice(start, rows))
+    store.write_table("dataset/preference/pairs-00000.parquet", _pairs())
     write_card(store, chosen={"examples": 10, "tokens": 70, "dropped": {"wrong": 5, "enough": 1}})
     store.write_json("dataset/step.json", {"fingerprint": "made", "done": True})
     return store

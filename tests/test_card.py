@@ -172,8 +172,12 @@ def test_front_matter_and_body_hold_with_hostile_names() -> None:
     assert len(headings) == 1
 
 
-def test_no_folder_and_no_address_of_the_maker_is_told(tmp_path: Path) -> None:
-    store = made_run(tmp_path)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return made_run(tmp_path_factory.mktemp("run"))
+
+
+def test_no_folder_and_no_address_of_the_maker_is_told(store: Store) -> None:
     text = store.read_text("dataset/README.md")
     assert "sums.jsonl" in text
     assert "secret" not in text
@@ -182,13 +186,13 @@ def test_no_folder_and_no_address_of_the_maker_is_told(tmp_path: Path) -> None:
     assert "ray 1.2.3" in text
 
 
-def test_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
-    store = made_run(tmp_path)
+def test_same_rows_give_the_same_bytes(store: Store) -> None:
+    root = Path(store.root)
     names = ["dataset/README.md", *store.names_below("dataset/plots")]
     assert len(names) == 5
-    before = [(tmp_path / name).read_bytes() for name in names]
+    before = [(root / name).read_bytes() for name in names]
     write_card(store, chosen={"examples": 10, "tokens": 70, "dropped": {"wrong": 5, "enough": 1}})
-    assert [(tmp_path / name).read_bytes() for name in names] == before
+    assert [(root / name).read_bytes() for name in names] == before
 
 
 def test_an_empty_data_set_and_a_run_without_summaries_still_have_a_card(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _PROBLEM = "id source row subject level kind answer raw_answer pass_rate pass_dr
 _PROBLEM_TEXTS = "prompt raw_prompt solution"
 _TRACE = (
     "id source subject level generation draw engine verdict found answer why finish_reason thought_tokens reply_tokens "
-    "student_tokens agreement cost_usd judged drop drop_why"
+    "tokens student_tokens agreement pass_rate cost_usd judged split drop drop_why"
 )
 _TRACE_TEXTS = "prompt thought reply"
 _EXAMPLE = (
