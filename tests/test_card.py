@@ -223,6 +223,14 @@ def test_decontamination_is_said_as_it_was() -> None:
     assert re.search(r"\| near_duplicate \| .* \| 2 \|", text)
 
 
+def test_a_row_that_went_without_a_reason_is_said() -> None:
+    funnel = stages(CURATED, DISTILLED, {"dropped": {"wrong": 6, "own_rule": 1}}, examples=8)
+    text = card(made(), Statistics(splits={"train": 8}), funnel, pictures=[])
+    assert re.search(r"\| duplicate \| -2 \| 20.0 % \| says the same", text)
+    assert "| own_rule | -1 | 6.2 % |  |" in text
+    assert "| *no reason was kept* | -1 | 6.2 % |  |" in text
+
+
 def test_unknown_licences_are_flagged_in_words() -> None:
     text = body(made())
     assert "the licence of source more&#124;sums is unknown" in text

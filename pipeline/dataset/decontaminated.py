@@ -7,20 +7,7 @@ from markupsafe import Markup
 
 from pipeline.dataset.made import Made
 from pipeline.dataset.markdown import flat, table, words
-
-LAYERS = {
-    "in_benchmark": "the same text",
-    "benchmark_ngram": "a run of words in common",
-    "benchmark_near": "nearly the same words",
-    "benchmark_paraphrase": "the same problem in other words, by a model's judgement",
-    "beside_benchmark": "in one cluster with a problem that matched",
-}
-"""The reasons for which a row is dropped that a benchmark causes, and what each means."""
-_DUPLICATES = {
-    "duplicate": "said the same as an earlier problem, word for word",
-    "near_duplicate": "said nearly the same as another problem",
-    "conflicting_answer": "said the same with another answer",
-}
+from pipeline.dataset.reasons import DUPLICATES, LAYERS
 
 
 def decontamination(run: Made) -> dict[str, Any]:
@@ -60,8 +47,8 @@ def near_duplicates(run: Made) -> Markup:
         parts.append(words(f"Clusters: {said}."))
     elif clusters:
         parts.append(words(f"Clusters of two or more problems: {_number(clusters)}."))
-    rows = [(name, meaning, f"{dropped[name]:,}") for name, meaning in _DUPLICATES.items() if dropped.get(name)]
-    counted = table(("reason", "the problem", "rows dropped"), rows, right=2)
+    rows = [(name, meaning, f"{dropped[name]:,}") for name, meaning in DUPLICATES.items() if dropped.get(name)]
+    counted = table(("reason", "what it means", "rows dropped"), rows, right=2)
     return Markup(" ").join(parts) + (Markup(f"\n\n{counted}") if counted else Markup(""))
 
 
@@ -88,7 +75,7 @@ def _matched(run: Made) -> Markup:
         for name in names
         if name in LAYERS or name.startswith("benchmark_")
     ]
-    return table(("layer", "what matched", "problems dropped", "traces left out"), rows, right=2)
+    return table(("layer", "what it means", "problems dropped", "traces left out"), rows, right=2)
 
 
 def _settings(run: Made, name: str) -> str | None:

@@ -40,11 +40,11 @@ def words(text: object) -> Markup:
     return plain(text, most=_PARAGRAPH)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, right: int = 1) -> Markup:
-    """A table whose columns from number `right` on hold figures; empty without rows."""
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, right: int = 1, left: int = 99) -> Markup:
+    """A table whose columns from number `right` up to `left` hold figures; empty without rows."""
     if not rows:
         return Markup("")
-    marks = ["---" if place < right else "---:" for place in range(len(head))]
+    marks = ["---:" if right <= place < left else "---" for place in range(len(head))]
     lines = [[plain(cell) for cell in row] for row in (head, *rows)]
     lines.insert(1, [Markup(mark) for mark in marks])
     return Markup("\n".join(f"| {' | '.join(line)} |" for line in lines))

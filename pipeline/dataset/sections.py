@@ -10,11 +10,13 @@ from pipeline.dataset.decontaminated import decontamination, near_duplicates
 from pipeline.dataset.licences import is_unknown, on_hub
 from pipeline.dataset.made import Made
 from pipeline.dataset.markdown import code, flat, plain, table
+from pipeline.dataset.reasons import REASONS
 from pipeline.dataset.stages import Stage
 from pipeline.dataset.statistics import PERCENTILES, Statistics
 from pipeline.dataset.terms import terms_of
 
 _MOST_VALUES = 25
+_DIFFICULTY = ("engine", "prompt", "draws", "above", "below")
 _TITLES = {
     "source": "By source",
     "subject": "By subject",
@@ -140,12 +142,14 @@ def _warnings(run: Made, found: Statistics) -> Iterator[str]:
 def _funnel(funnel: Sequence[Stage]) -> Markup:
     rows: list[tuple[object, ...]] = []
     for stage in funnel:
-        rows.append((stage.step, Markup(f"**{stage.comes}**"), f"{stage.came:,}", "100.0 %"))
-        rows += [("", name, f"{-count:,}", _percent(count, stage.came)) for name, count in stage.dropped.items()]
+        rows.append((stage.step, Markup(f"**{stage.comes}**"), f"{stage.came:,}", "100.0 %", ""))
+        for name, count in stage.dropped.items():
+            rows.append(("", name, f"{-count:,}", _percent(count, stage.came), REASONS.get(name, "")))
         if stage.lost:
-            rows.append(("", Markup("*no reason was kept*"), f"{-stage.lost:,}", _percent(stage.lost, stage.came)))
-        rows.append(("", Markup(f"**{stage.stays}**"), f"{stage.kept:,}", _percent(stage.kept, stage.came)))
-    return table(("step", "what", "rows", "share of the step"), rows, right=2)
+            share = _percent(stage.lost, stage.came)
+            rows.append(("", Markup("*no reason was kept*"), f"{-stage.lost:,}", share, ""))
+        rows.append(("", Markup(f"**{stage.stays}**"), f"{stage.kept:,}", _percent(stage.kept, stage.came), ""))
+    return table(("step", "what", "rows", "share of the step", "what it means"), rows, right=2, left=4)
 
 
 def _verdicts(distilled: Mapping[str, Any]) -> str:
@@ -197,7 +201,7 @@ def _difficulty(run: Made, found: Statistics) -> str:
         return "Not measured: no model's pass rate on these problems was taken."
     by = ""
     if isinstance(settings, Mapping):
-        said = ", ".join(f"{key} {flat(value)}" for key, value in settings.items() if value not in (None, [], {}))
+        said = ", ".join(f"{key} {flat(settings[key])}" for key in _DIFFICULTY if settings.get(key) is not None)
         by = f" Settings: {said}."
     measured = f"{len(found.pass_rates):,} of {found.examples:,} examples have one"
     return f"The pass rate of a problem is the share of a model's draws that were verified as correct; {measured}.{by}"
