@@ -66,7 +66,7 @@ def _bars(stage: Stage) -> list[tuple[str, str, int, str]]:
 
 def _lengths(found: Statistics) -> Any:
     import numpy as np
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     figure, axes = _figure(height=3.2)
     kinds = [("thought", _BLUE), ("reply", _ORANGE)] if found.lengths["thought"].any() else [("reply", _ORANGE)]
@@ -81,15 +81,18 @@ def _lengths(found: Statistics) -> Any:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("tokens (log scale)")
     axes.set_ylabel("examples")
-    axes.legend(frameon=False)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 
 def _pass_rates(found: Statistics) -> Any:
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(height=2.8)
     axes.hist(found.pass_rates, bins=np.linspace(-0.025, 1.025, 22), color=_BLUE, rwidth=0.9)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("pass rate of the example's problem")
     axes.set_ylabel("examples")
     return figure

@@ -279,7 +279,7 @@ def _limits(run: Made, found: Statistics) -> Iterator[str]:
     )
     if found.without_thought:
         share = _percent(found.without_thought, found.examples)
-        yield f"{found.without_thought:,} examples ({share}) have no thought, only a reply."
+        yield f"{found.without_thought:,} of the examples ({share}) have no thought, only a reply."
     yield "Problems that the teacher did not solve are missing, so hard ones are rarer than in the sources."
     if run.benchmarks:
         yield "Held out are the benchmarks named above; what is in others is not known."
