@@ -1,4 +1,4 @@
-"""What is known of teachers' terms: where to read them, and what they were seen to say. No promise, a place to look."""
+"""What is believed of teachers' terms, and where to read them. No promise: a place to look."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A provider's or a model's terms as they were read once; they change."""
+    """A provider's or a model's terms, as they were understood when this was written; they change."""
 
     provider: str
     said: Literal["restricts", "permits", "depends"]
@@ -47,7 +47,7 @@ _KNOWN: tuple[tuple[tuple[str, ...], Terms], ...] = (
         Terms(
             "DeepSeek",
             "permits",
-            "its open platform's terms were seen to allow output to be used to train other models, distillation too",
+            "its open platform's terms are understood to allow training other models on output, distillation too",
             "https://cdn.deepseek.com/policies/en-US/deepseek-open-platform-terms-of-service.html",
         ),
     ),
