@@ -9,7 +9,7 @@ from jobs.curate import held_out
 from jobs.job import Job, Plan, Summary, main, previous
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
-from pipeline.card import card
+from pipeline.card import write_card
 from pipeline.choose import choose, examples
 from pipeline.record import Trace, from_table
 from pipeline.store import Store
@@ -66,15 +66,7 @@ def work(recipe: Recipe) -> Summary:
         "dropped": dict(sorted(chosen.dropped.items())),
         "generations": dict(sorted(chosen.generations.items())),
     }
-    text = card(
-        name=recipe.name,
-        summary=summary,
-        curated=previous(recipe, "curate"),
-        distilled=previous(recipe, "distill"),
-        licences=dict(chosen.licences),
-        teacher=recipe.teacher.identity if recipe.teacher else None,
-    )
-    store.write_bytes("dataset/README.md", text.encode())
+    write_card(store, chosen=summary)
     return summary
 
 

@@ -1,53 +1,117 @@
-"""The data set's card: what is in it, where it comes from, what was left out, how to make it again."""
+"""The data set's card: what is in it, where it comes from, what was left out, how to make it again.
 
-from collections.abc import Mapping
+In: what the steps left (recipe.yaml, summary/*.json, the data set's own files). Out: dataset/plots/*.png, then
+dataset/README.md, a Hugging Face dataset card. Summaries may lack keys; text that comes from data is escaped.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from pipeline.dataset import sections
+from pipeline.dataset.licences import on_hub
+from pipeline.dataset.made import Made, made
+from pipeline.dataset.markdown import flat, words
+from pipeline.dataset.plots import plots
+from pipeline.dataset.stages import Stage, stages
+from pipeline.dataset.statistics import SPLITS, Statistics, statistics
+from pipeline.store import Store
+
+_SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
+_LARGER = (("1M<n<10M", 10_000_000), ("10M<n<100M", 100_000_000), ("100M<n<1B", 1_000_000_000))
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
-def card(
-    *,
-    name: str,
-    summary: Mapping[str, Any],
-    curated: Mapping[str, Any],
-    distilled: Mapping[str, Any],
-    licences: Mapping[str, int],
-    teacher: str | None,
-) -> str:
-    """A Hugging Face dataset card, as Markdown with YAML front matter."""
+def write_card(store: Store, *, chosen: Mapping[str, Any]) -> None:
+    """Write the card and its plots into a run's dataset folder, once all data files lie there.
+
+    `chosen` is the summary that choose is about to write; recipe.yaml and the other summaries are read from the run.
+    """
+    run = made(store, chosen)
+    found = statistics(store)
+    funnel = stages(run.curated, run.distilled, run.chosen, examples=found.examples)
+    pictures = plots(found, funnel)
+    for name, picture in pictures.items():
+        store.write_bytes(f"dataset/plots/{name}", picture)
+    text = card(run, found, funnel, pictures=sorted(pictures))
+    store.write_bytes("dataset/README.md", text.encode())
+
+
+def card(run: Made, found: Statistics, funnel: Sequence[Stage], *, pictures: Sequence[str]) -> str:
+    """A Hugging Face dataset card: YAML front matter, then Markdown. `pictures` are the names of files in plots/."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", run.name) or "data"
+    body = (
+        _environment()
+        .get_template("card.md.j2")
+        .render(
+            name=run.name,
+            code_name=Markup(name),
+            repo=Markup(f"OWNER/{name}"),
+            pictures=pictures,
+            standin=run.standin,
+            pairs=found.pairs,
+            student=Markup(
+                re.sub(r"[^A-Za-z0-9._/-]", "-", Path(run.student).name if run.local_student else run.student)
+            ),
+            **sections.about(run, found),
+            **sections.contents(run, found, funnel),
+            **sections.origins(run, found),
+            **sections.again(run),
+        )
+    )
+    front = yaml.safe_dump(_front(run, found), sort_keys=False, allow_unicode=True, width=10_000)
+    return f"---\n{front}---\n\n{body}"
+
+
+def _front(run: Made, found: Statistics) -> dict[str, Any]:
+    licences = sorted({on_hub(licence) for licence in found.counts["licence"] or run.licences.values()})
+    languages = [code for code in run.languages if _LANGUAGE.fullmatch(code)]
     front = {
-        "pretty_name": name,
+        "pretty_name": flat(run.name),
+        "license": licences[0] if len(licences) == 1 else licences,
+        "language": languages,
         "task_categories": ["text-generation"],
-        "tags": ["reasoning", "distillation", "longthought"],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "train-*.parquet"}]}],
+        "tags": [
+            "reasoning",
+            "distillation",
+            "synthetic",
+            "chain-of-thought",
+            *sorted(map(flat, found.counts["kind"])),
+            "longthought",
+        ],
+        "size_categories": [_size(found.examples)],
+        "configs": _configs(found),
     }
-    sections = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n",
-        f"# {name}\n",
-        f"{summary['examples']:,} verified long thoughts ({summary['tokens']:,} tokens) in `messages`, with provenance "
-        "columns. Made with Longthought: problems were curated, answered, verified against known answers, chosen.\n",
-        f"Teacher: {teacher or 'none'}. Its terms decide what may be trained on these texts.\n",
-        _table("The funnel", _funnel(curated, distilled, summary)),
-        _table("Generations", {key: str(value) for key, value in summary["generations"].items()}),
-        _table("Licences of the problems", {key: f"{value:,} examples" for key, value in sorted(licences.items())}),
-        "## Make it again\n\n`recipe.yaml` beside this folder holds the whole recipe and the versions of what ran it:\n"
-        "`python -m jobs.choose recipe.yaml` (after curate and distill) gives the same rows.\n",
-    ]
-    return "\n".join(section for section in sections if section)
+    return {key: value for key, value in front.items() if value}
 
 
-def _funnel(curated: Mapping[str, Any], distilled: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:
-    lines = {"rows read": f"{curated['in']:,}"}
-    lines |= {f"dropped: {key}": f"{value:,}" for key, value in curated["dropped"].items()}
-    lines |= {"problems": f"{curated['kept']:,}", "traces": f"{distilled['traces']:,}"}
-    lines |= {f"verdict {key}": f"{value:,}" for key, value in distilled["verdicts"].items()}
-    lines |= {f"left out: {key}": f"{value:,}" for key, value in chosen["dropped"].items()}
-    return lines | {"examples": f"{chosen['examples']:,}"}
+def _configs(found: Statistics) -> list[dict[str, Any]]:
+    configs: list[dict[str, Any]] = []
+    splits = [{"split": split, "path": f"{split}-*.parquet"} for split in SPLITS if found.splits.get(split)]
+    if splits:
+        configs.append({"config_name": "default", "default": True, "data_files": splits})
+    if found.pairs:
+        files = [{"split": "train", "path": "preference/pairs-*.parquet"}]
+        configs.append({"config_name": "preference", "data_files": files})
+    return configs
 
 
-def _table(title: str, lines: Mapping[str, str]) -> str:
-    if not lines:
-        return ""
-    rows = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
-    return f"## {title}\n\n| | |\n|---|---|\n{rows}\n"
+def _size(examples: int) -> str:
+    return next((name for name, below in (*_SIZES, *_LARGER) if examples < below), "n>1T")
+
+
+def _environment() -> Environment:
+    # Not HTML: what is put in is escaped for Markdown, unless it is Markdown that was made here.
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        finalize=words,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

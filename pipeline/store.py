@@ -85,6 +85,12 @@ class Store:
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return int(pq.read_metadata(source).num_rows)
 
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of a Parquet file, from its footer."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            return list(pq.read_schema(source).names)
+
     def read_metadata(self, name: str) -> dict[bytes, bytes]:
         """What the footer of a Parquet file says of it, beside its columns."""
         fs, base = _open(self.root)
@@ -167,6 +173,13 @@ class Store:
             with fs.open_input_stream(f"{base}/{source}/{name}") as stream, self._whole(f"{target}/{name}") as sink:
                 while block := stream.read(_BLOCK_BYTES):
                     sink.write(block)
+
+    def copy_out(self, name: str, target: Path) -> None:
+        """Copy a file to a local path."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream, target.open("wb") as sink:
+            while block := stream.read(_BLOCK_BYTES):
+                sink.write(block)
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:

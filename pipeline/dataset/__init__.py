@@ -1,0 +1,1 @@
+"""The data set as others see it: its figures, its pictures, its card."""
