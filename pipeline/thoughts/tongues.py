@@ -1,0 +1,99 @@
+"""Texts that change their language on the way, or that are in another one than their problem."""
+
+import re
+from collections.abc import Sequence
+
+from pipeline.language import UNKNOWN, Piece, language, languages, other_scripts, words_only
+from pipeline.thoughts.words import shortened
+
+# A sign of Han stands for two thirds of a word.
+_SIGNS_A_WORD = 1.5
+_BY_SIGN = frozenset({"han", "kana", "hangul", "thai"})
+# "Answer", "Step 1" or "QED" in a Chinese text are no switch, and no more is one Chinese word in an English one.
+_FEWEST_WORDS = 10.0
+_FEWEST_SIGNS = 4
+_FEWEST_PIECES = 400
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}+")
+_SENTENCES = re.compile(r"(?<![\\A-Za-z$])[A-Za-z]{2,}+(?:[ ,;:'\"-]{1,3}+[A-Za-z]++){4,}+")
+_MATHS = re.compile(
+    r"```[^`]*(?:```|\Z)|\$\$?[^$]{1,400}\$\$?|\\\((?:[^\\]|\\(?!\))){0,400}\\\)|\\\[(?:[^\\]|\\(?!\])){0,1000}\\\]"
+)
+_FUNCTION_WORDS = re.compile(
+    r"\b(?:the|of|and|is|to|we|that|in|so|it|this|for|be|are|if|then|with|as|by|let|have|not|which|can|but|at|from|on|i)\b"
+)
+# The least share of such words in a piece of English; measured on worked solutions.
+_ENGLISH = 0.12
+
+
+def language_switch(text: str, *, prompt: str, share: float, pieces_share: float) -> str | None:
+    """Why a text changes its language, or None. What it quotes of its problem is no change.
+
+    `share` is that of words in another script, `pieces_share` that of characters in another language of one script.
+    """
+    if text.isascii():
+        return _other_pieces(text, prompt=prompt, share=pieces_share)
+    stretches = [piece for piece in other_scripts(text) if not _is_few(piece)]
+    other = sum(map(_num_words, stretches))
+    latin = _WORD.findall(_MATHS.sub(" ", text)) if stretches else []
+    if other > len(latin):
+        return _latin_among(text, prompt=prompt, words=other, share=share)
+    foreign = [piece for piece in stretches if text[piece.start : piece.stop] not in prompt]
+    found = sum(map(_num_words, foreign))
+    if found >= _FEWEST_WORDS and found > share * (len(latin) + other):
+        longest = max(foreign, key=lambda piece: (piece.stop - piece.start, -piece.start))
+        quote = shortened(text[longest.start : longest.stop])
+        return f"{found / (len(latin) + other):.1%} of its words are {longest.language}: {quote}"
+    return _other_pieces(text, prompt=prompt, share=pieces_share)
+
+
+def other_language(text: str, *, prompt: str) -> str | None:
+    """Both languages, when a text is in another one than its problem and both can be told."""
+    asked, said = language(prompt), language(text)
+    return f"asked in {asked}, said in {said}" if UNKNOWN not in (asked, said) and asked != said else None
+
+
+def _latin_among(text: str, *, prompt: str, words: float, share: float) -> str | None:
+    """Sentences in Latin letters within a text of another script."""
+    sentences = [found for found in _SENTENCES.findall(_MATHS.sub(" ", text)) if found not in prompt]
+    found = sum(len(sentence.split()) for sentence in sentences)
+    if found < _FEWEST_WORDS or found <= share * (words + found):
+        return None
+    return f"{found / (words + found):.1%} of its words are latin: {shortened(max(sentences, key=len))}"
+
+
+def _other_pieces(text: str, *, prompt: str, share: float) -> str | None:
+    """Stretches in another language of the same script, by the language of pieces of about 400 characters."""
+    pieces = languages(text) if len(text) >= 2 * _FEWEST_PIECES else []
+    if len({piece.language for piece in pieces}) < 2:
+        return None
+    main = _main(pieces)
+    foreign = [piece for piece in pieces if _is_foreign(text[piece.start : piece.stop], piece, main, prompt)]
+    found = sum(piece.stop - piece.start for piece in foreign)
+    if found < _FEWEST_PIECES or found <= share * len(text):
+        return None
+    longest = max(foreign, key=lambda piece: (piece.stop - piece.start, -piece.start))
+    quote = shortened(text[longest.start : longest.stop])
+    return f"{found / len(text):.0%} is {longest.language} among {main}: {quote}"
+
+
+def _main(pieces: Sequence[Piece]) -> str:
+    lengths: dict[str, int] = {}
+    for piece in pieces:
+        lengths[piece.language] = lengths.get(piece.language, 0) + piece.stop - piece.start
+    return max(sorted(lengths), key=lengths.__getitem__)
+
+
+def _is_foreign(text: str, piece: Piece, main: str, prompt: str) -> bool:
+    if piece.language in (main, UNKNOWN) or text.strip() in prompt:
+        return False
+    words = words_only(text).lower()
+    return main != "en" or len(_FUNCTION_WORDS.findall(words)) < _ENGLISH * (words.count(" ") + 1)
+
+
+def _is_few(piece: Piece) -> bool:
+    return piece.language in _BY_SIGN and piece.stop - piece.start < _FEWEST_SIGNS
+
+
+def _num_words(piece: Piece) -> float:
+    signs = piece.stop - piece.start
+    return signs / (_SIGNS_A_WORD if piece.language in _BY_SIGN else 6)
