@@ -11,7 +11,6 @@ _CUT_WORDS = re.compile(
 )
 _TAIL = 400
 _FORMULA = re.compile(r"(?<!\\)\\([\[\]()])")
-_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([A-Za-z]{1,20}\*?)\}")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
@@ -43,17 +42,14 @@ def _open_box(text: str) -> str | None:
 
 def _open_formula(text: str) -> str | None:
     r"""An \[ or \( near the end that nothing closes; dollars may be money."""
-    last = None
-    for last in _FORMULA.finditer(text, max(0, len(text) - _TAIL)):
-        pass
-    return f"a formula is open: {_end(text)}" if last is not None and last[1] in "[(" else None
+    marks = _FORMULA.findall(text, max(0, len(text) - _TAIL))
+    return f"a formula is open: {_end(text)}" if marks and marks[-1] in "[(" else None
 
 
 def _open_environment(text: str) -> str | None:
-    last = None
-    for last in _ENVIRONMENT.finditer(text, max(0, text.rfind("\\begin"))):
-        pass
-    return f"{last[2]} is open: {_end(text)}" if last is not None and last[1] == "begin" else None
+    begun = text.rfind("\\begin{")
+    ended = begun < 0 or text.find("\\end{", begun) >= 0
+    return None if ended else f"an environment is open: {_end(text)}"
 
 
 def _mid_sentence(text: str) -> str | None:

@@ -11,27 +11,33 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ROLE = re.compile(
-    r"^[ \t>*#_]{0,8}(?:User|Assistant|Human|<\|im_start\|>\w*)[*_]{0,3}[ \t]?:|^#{2,4} (?:Instruction|Response|Input):?[ \t]*$",
+    r"^[ \t>*#_]{0,8}(?:User|Assistant|Human)[*_]{0,3}[ \t]?:|^#{2,4} (?:Instruction|Response|Input):?[ \t]*$",
     re.MULTILINE,
 )
 _DECLINED = re.compile(
-    r"\bas an ai\b|\bas a(?: large)? language model\b|\bi(?:'m| am) (?:just |only )?an ai\b"
-    r"|\bi(?:'m| am) (?:sorry|afraid),? (?:but )?(?:i|that i) (?:can't|cannot|can not|am unable|am not able|won't)"
-    r"|\bi (?:can't|cannot|can not|am unable to|'m unable to|am not able to) (?:assist|help|comply|provide assistance|fulfill)"
+    r"\b(?:as an ai\b|as a(?: large)? language model\b|i(?:'m| am) (?:just |only )?an ai\b"
+    r"|i(?:'m| am) (?:sorry|afraid),? (?:but )?(?:that )?i (?:can't|cannot|can not|am unable|am not able|won't)"
+    r"|i(?:'m| am)? (?:can't|cannot|can not|unable to|not able to) (?:assist|help|comply|fulfill)\b)"
     r"|作为(?:一个|一名)?(?:ai|人工智能|大?语言模型)|很抱歉[,，]我(?:无法|不能)"
 )
+_DECLINED_HAS = ("as a", "an ai", "sorry", "afraid", "assist", "help", "comply", "fulfill", "作为", "抱歉")
 _GIVEN = r"(?:reference|provided|official|given|gold|golden|ground[- ]truth|expected|supplied|sample|model|original)"
+_TALKS = r"(?:says|states|claims|mentions|concludes|suggests|indicates|arrives|confirms|matches|uses|reads)"
+_FOLLOWS = r"(?:match(?:es|ing)?|agree(?:s|ing)? with|consistent with|according to|as in|follow(?:s|ing)?|based on|per)"
 _LEAKED = re.compile(
-    rf"\b(?:reference|ground[- ]truth|gold|golden|provided|supplied) (?:answer|final answer)\b(?! (?:choice|option|format|box|sheet|space))"
-    rf"|\b(?:the|this) {_GIVEN} (?:answer|solution)(?:'s)? (?:says|states|claims|mentions|concludes|suggests|indicates|arrives|confirms|matches|uses|reads)"
+    r"\b(?:reference|ground[- ]truth|gold|golden|provided|supplied) answer\b(?! (?:choice|option|format|box|space))"
+    rf"|\bth(?:e|is) {_GIVEN} (?:answer|solution)(?:'s)? {_TALKS}\b"
     r"|\b(?:reference|ground[- ]truth|gold|official) solution\b"
-    rf"|\b(?:match(?:es|ing)?|agree(?:s|ing)? with|consistent with|according to|as in|follow(?:s|ing)?|based on|per) the {_GIVEN} (?:answer|solution)\b"
-    r"|\b(?:according to|check(?:ing)? with|look(?:ing)? at|as in|in) the (?:answer key|solution manual)\b"
-    r"|\b(?:i am|i'm|i was|we are|we're|we were) (?:told|given) (?:that )?the (?:correct |final |right |expected )?answer"
+    rf"|\b{_FOLLOWS} the {_GIVEN} (?:answer|solution)\b"
+    r"|\b(?:according to|checking with|looking at|look at|in) the (?:answer key|solution manual)\b"
+    r"|\b(?:told|given) (?:that )?the (?:correct |final |right |expected )?answer"
     r" (?:is|should be|was|to be) (?:\$|\\boxed\{|\\\()?-?\d"
     r"|\bthe (?:correct |final )?answer (?:i was|that was|i am|i'm) (?:given|told|provided)\b"
     r"|参考(?:答案|解答|解法)|(?:给定|提供|所给|给出)的(?:标准)?(?:答案|解答)(?:是|为|说|中|一致|相符)"
 )
+# Each leak names one of these; they are looked for first, and the rest around them.
+_NOUNS = ("answer", "solution", "答案", "解答", "解法")
+_BEFORE, _BEHIND = 60, 40
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BESIDE = re.compile(
@@ -42,6 +48,9 @@ _NAMED = re.compile(r"^[A-Za-z](?:_\{?\w{1,3}\}?)?(?:\([A-Za-z]\))?\s*(?:=|\\in\
 _TO_NOTHING = re.compile(
     r"\s|\\(?:text|mathrm|mbox|textbf)\b|\\[,;:! ]|[{}$]|\\left|\\right|(?<=\\)[dt](?=frac)|^=|[.,;]$"
 )
+
+
+_IN_BRACKETS = re.compile(r"\(([0-9.,/ -]+?)\s*\)")
 
 
 def leftover_tags(text: str) -> str | None:
@@ -58,14 +67,19 @@ def role_markers(text: str) -> str | None:
 
 def declined(lower: str) -> str | None:
     """The words by which a model refuses or speaks of itself; `lower` in lower case."""
-    return _around(lower, _DECLINED.search(lower))
+    match = _DECLINED.search(lower) if any(part in lower for part in _DECLINED_HAS) else None
+    return None if match is None else _around(lower, match)
 
 
 def leaked_answer(lower: str, *, prompt: str) -> str | None:
-    """The words that tell of a solution or an answer that was given, unless the problem has them; both in lower case."""
-    for match in _LEAKED.finditer(lower):
-        if match.group() not in prompt:
-            return _around(lower, match)
+    """The words that tell of a solution or answer that was given, unless the problem has them; both in lower case."""
+    for noun in _NOUNS:
+        at = lower.find(noun)
+        while at >= 0:
+            match = _LEAKED.search(lower, max(0, at - _BEFORE), at + _BEHIND)
+            if match and match.group() not in prompt:
+                return _around(lower, match)
+            at = lower.find(noun, at + len(noun))
     return None
 
 
@@ -112,10 +126,12 @@ def _boxes(reply: str) -> list[tuple[int, int, str]]:
 
 def _bare(inside: str) -> str:
     """What a box holds as it is compared: the exact number, or the text without wrapping, spaces and `x =`."""
-    inside = _NAMED.sub("", normal(inside))
+    inside = normal(_NAMED.sub("", normal(inside)))
+    if match := _IN_BRACKETS.fullmatch(inside):
+        inside = match[1]
     number = exact_number(inside)
     return str(number) if number is not None else _TO_NOTHING.sub("", inside).casefold()
 
 
-def _around(text: str, match: re.Match[str] | None) -> str | None:
-    return None if match is None else shortened(text[max(0, match.start() - 10) : match.end() + 30])
+def _around(text: str, match: re.Match[str]) -> str:
+    return shortened(text[max(0, match.start() - 10) : match.end() + 30])

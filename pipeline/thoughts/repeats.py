@@ -4,35 +4,36 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pipeline.thoughts.words import Words, shortened
+from pipeline.thoughts.words import Words, is_prose, shortened, stretches
 
 if TYPE_CHECKING:
     import numpy as np
 
-# A product of two large odd numbers spreads 64 bits; two stretches out of a million collide once in 10^7 texts.
-_SPREAD = 0x9E3779B97F4A7C15
-_STEP = 0xD6E8FEB86659FD93
 # Below this a text that quotes its problem twice would be all repetition.
-_FEWEST_WORDS = 100
+_FEWEST_WORDS = 80
 _SENTENCE = re.compile(r"[.!?\n\u3002\uff01\uff1f]+")
 _SENTENCE_CHARACTERS = 24
-_SENTENCE_CJK = 8
+_SENTENCE_SIGNS = 8
+_SENTENCE_WORDS = 4
 _SENTENCE_TIMES = 8
 
 
 def repetition(words: Words, *, length: int, share: float) -> str | None:
     """Why a text repeats itself too much, or None; `length` in words, `share` of all its words or characters."""
-    repeated, example = repeats(words, length=length)
-    if len(repeated) and (found := int(repeated.sum())) >= _FEWEST_WORDS and found > share * len(repeated):
-        quote = words.quote(example, example + length)
-        return f"{found / len(repeated):.0%} of its words were said before in {length} or more: {quote}"
+    if len(words.numbers) > _FEWEST_WORDS + length:
+        repeated, example = repeats(words, length=length)
+        if (found := int(repeated.sum())) >= _FEWEST_WORDS and found > share * len(repeated):
+            quote = words.quote(example, example + length)
+            return f"{found / len(repeated):.0%} of its words were said before, {length} or more in a row: {quote}"
     return _sentences(words.text, share=share)
 
 
 def repeated_share(words: Words, *, length: int) -> float:
     """The share of words, 0 to 1, that stand in a stretch of so many words that was said before."""
+    if len(words.numbers) <= length:
+        return 0.0
     repeated, _ = repeats(words, length=length)
-    return float(repeated.mean()) if len(repeated) else 0.0
+    return float(repeated.mean())
 
 
 def repeats(words: Words, *, length: int) -> tuple["np.ndarray", int]:
@@ -42,37 +43,24 @@ def repeats(words: Words, *, length: int) -> tuple["np.ndarray", int]:
     """
     import numpy as np
 
-    count = len(words.numbers)
-    if count <= length:
-        return np.zeros(count, dtype=bool), 0
-    numbers = np.asarray(words.numbers, dtype=np.int64)
-    stretches = _hashes(numbers.astype(np.uint64), length)
-    prose = np.concatenate([[0], np.cumsum(np.asarray(words.prose)[numbers])])
-    _, first, times = np.unique(stretches, return_index=True, return_counts=True)
-    again = prose[length:] - prose[:-length] >= length / 2
-    example = int(first[np.argmax(times * again[first])])
-    again[first] = False
-    edges = np.zeros(count + 1, dtype=np.int64)
-    edges[:-length] += again
-    edges[length:] -= again
+    numbers = np.asarray(words.numbers)
+    prose = np.asarray([is_prose(spelling) for spelling in words.spellings])[numbers]
+    so_far = np.concatenate([[0], np.cumsum(prose)])
+    told = so_far[length:] - so_far[:-length] >= length / 2
+    _, first, times = np.unique(stretches(numbers, length), return_index=True, return_counts=True)
+    example = int(first[np.argmax(times * told[first])])
+    told[first] = False
+    edges = np.zeros(len(numbers) + 1, dtype=np.int64)
+    edges[: len(told)] += told
+    edges[length : length + len(told)] -= told
     return np.cumsum(edges)[:-1] > 0, example
-
-
-def _hashes(numbers: "np.ndarray", length: int) -> "np.ndarray":
-    """One 64-bit number for each stretch, a polynomial over the numbers of its words; wraps around."""
-    import numpy as np
-
-    spread = (numbers + np.uint64(1)) * np.uint64(_SPREAD)
-    spread ^= spread >> np.uint64(29)
-    hashes = np.zeros(len(numbers) - length + 1, dtype=np.uint64)
-    for place in range(length):
-        hashes = hashes * np.uint64(_STEP) + spread[place : place + len(hashes)]
-    return hashes
 
 
 def _sentences(text: str, *, share: float) -> str | None:
     """The sentence said most often, when such sentences fill too much of the text."""
-    said = Counter(sentence.strip() for sentence in _SENTENCE.split(text))
+    if len(text) < _SENTENCE_TIMES * _SENTENCE_SIGNS:
+        return None
+    said = Counter(map(str.strip, _SENTENCE.split(text)))
     often = {sentence: times for sentence, times in said.items() if times >= _SENTENCE_TIMES and _is_long(sentence)}
     again = sum(len(sentence) * (times - 1) for sentence, times in often.items())
     if not often or again <= share * len(text):
@@ -83,9 +71,5 @@ def _sentences(text: str, *, share: float) -> str | None:
 
 def _is_long(sentence: str) -> bool:
     if sentence.isascii():
-        return (
-            len(sentence) >= _SENTENCE_CHARACTERS
-            and sentence.count(" ") >= 3
-            and sum(map(str.isalpha, sentence)) * 2 > len(sentence)
-        )
-    return len(sentence) >= _SENTENCE_CJK
+        return len(sentence) >= _SENTENCE_CHARACTERS and sum(map(is_prose, sentence.split())) >= _SENTENCE_WORDS
+    return len(sentence) >= _SENTENCE_SIGNS

@@ -84,7 +84,7 @@ def _language_switch(case: Case) -> str | None:
     settings = case.settings
     return _first(
         tongues.language_switch(
-            text.written,
+            text.words,
             prompt=case.trace.prompt,
             share=settings.foreign_share,
             pieces_share=settings.foreign_pieces_share,
