@@ -58,8 +58,15 @@ KINDS = {
     ),
     "alternative": Kind(
         (
-            *("alternatively", "another way", "another approach", "another method", "another idea", "other way to"),
-            *("different approach", "different method", "different way", "different angle", "what if ", "or maybe"),
+            *("alternatively,", "another way", "another approach", "another method", "another idea", "other way to"),
+            *(
+                "a different approach",
+                "a different method",
+                "a different way to",
+                "different angle",
+                "what if ",
+                "or maybe",
+            ),
             *("let me try", "let's try", "maybe i ", "maybe we ", "maybe there", "perhaps i ", "perhaps there"),
             *(
                 "另一种",
@@ -80,8 +87,17 @@ KINDS = {
     ),
     "correct": Kind(
         (
-            *("oops", "scratch that", "my bad", "my mistake", "my error", "a mistake", "an error", "i was wrong"),
-            *("going back", "go back", "i forgot", "i misread", "i miscalculated", "i miscounted", "i misunderstood"),
+            *("scratch that", "my bad", "my mistake", "my error", "a mistake", "an error", "i was wrong"),
+            *(
+                "let me go back",
+                "let's go back",
+                "go back and",
+                "i forgot",
+                "i misread",
+                "i miscalculated",
+                "i miscounted",
+                "i misunderstood",
+            ),
             *(
                 "not right",
                 "n't right",
@@ -97,6 +113,8 @@ KINDS = {
         ),
         (
             re.compile(r"actually,"),
+            re.compile(r"oops\b(?<![a-z]oops)"),
+            re.compile(r"going back to (?:my|our|the (?:problem|equation|original|first|previous|question|start,))"),
             re.compile(r"no,(?<=[\s(]no,)"),
             re.compile(r"let(?:'s| me) (?:redo|restart|start over|reconsider|rethink|revisit|correct|fix)"),
         ),
