@@ -100,7 +100,8 @@ def test_a_worked_solution_is_no_thought_and_an_honest_one_is() -> None:
     assert drop(linear, min_markers=1) == "not_a_thought"
     thoughts = good()
     few = [name for name, row in thoughts.items() if unfit(row, ThoughtSettings(min_markers=1), tokens=300)]
-    assert few == ["casework", "nested_radicals"] or len(few) <= 2, few
+    # A division done once, with nothing but its check.
+    assert few == ["decimals"]
     assert unfit(thoughts["many_waits"], ThoughtSettings(min_markers_per_1000=10), tokens=300) is None
     assert unfit(thoughts["many_waits"], ThoughtSettings(min_markers_per_1000=10), tokens=3000)[0] == "not_a_thought"
 
@@ -144,15 +145,9 @@ def test_a_forced_answer_may_stand_behind_a_cut_thought() -> None:
 
 
 def test_one_value_in_two_writings_is_one_box() -> None:
-    same = [
-        ("0.5", "\\frac{1}{2}"),
-        ("x = 5", "5"),
-        ("\\textbf{(113)}", "113"),
-        ("3, 5", "5"),
-        ("\\dfrac{a}{b}", "\\frac ab"),
-    ]
-    replies = [f"We get \\boxed{{{a}}} after some long work on it. So \\boxed{{{b}}}" for a, b in same[:4]]
-    assert [unfit(trace(reply=reply), ThoughtSettings(), tokens=9) for reply in replies[:3]] == [None] * 3
+    same = [("0.5", "\\frac{1}{2}"), ("x = 5", "5"), ("\\textbf{(113)}", "113"), ("\\dfrac{a}{b}", "\\frac{a}{b}")]
+    replies = [f"We get \\boxed{{{a}}} after some long work on it. So \\boxed{{{b}}}" for a, b in same]
+    assert [unfit(trace(reply=reply), ThoughtSettings(), tokens=9) for reply in replies] == [None] * 4
     assert unfit(trace(reply="So \\boxed{5} and then, as was said, \\boxed{3, 5}"), ThoughtSettings(), tokens=9) is None
 
 
@@ -164,11 +159,11 @@ def test_one_value_in_two_writings_is_one_box() -> None:
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip
 def test_a_million_characters_take_about_a_second(text: str) -> None:
-    row, begun = trace(thought=text, reply=text), time.process_time()
+    row, begun = trace(thought=text, reply="\\boxed{2}"), time.process_time()
     for rule in RULES:
-        unfit(row, ThoughtSettings(skip=tuple(name for name in RULES if name != rule), box="needed"), tokens=9)
+        unfit(row, ThoughtSettings(skip=tuple(name for name in RULES if name != rule)), tokens=9)
     figures(row, tokens=9)
-    assert time.process_time() - begun < 8
+    assert time.process_time() - begun < 4
 
 
 @pytest.mark.data
@@ -184,7 +179,7 @@ def test_real_solutions_stay_but_for_those_that_were_read_and_are_spoiled() -> N
 
 @pytest.mark.data
 def test_of_5276_model_solutions_only_broken_ones_fall() -> None:
-    """All four were read: two end in the middle, one says a line five times, one goes round in a circle."""
+    """All four were read: two end in the middle, one goes round in four lines, one says its problem thrice."""
     if not DATA.exists():
         pytest.skip("the real problem sets are not beside the checkout")
     models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")

@@ -1,6 +1,7 @@
 """The form of a reply: tags and roles that no reply shows, boxes, refusals, and talk of a solution that was given."""
 
 import re
+from collections.abc import Iterator
 
 from pipeline.thoughts.words import shortened
 from pipeline.written import exact_number, normal
@@ -73,14 +74,25 @@ def declined(lower: str) -> str | None:
 
 def leaked_answer(lower: str, *, prompt: str) -> str | None:
     """The words that tell of a solution or answer that was given, unless the problem has them; both in lower case."""
+    for start, stop in _near_nouns(lower):
+        for match in _LEAKED.finditer(lower, start, stop):
+            if match.group() not in prompt:
+                return _around(lower, match)
+    return None
+
+
+def _near_nouns(lower: str) -> Iterator[tuple[int, int]]:
+    """The stretches around the nouns that a leak names; those that touch are one."""
+    start = stop = 0
     for noun in _NOUNS:
         at = lower.find(noun)
         while at >= 0:
-            match = _LEAKED.search(lower, max(0, at - _BEFORE), at + _BEHIND)
-            if match and match.group() not in prompt:
-                return _around(lower, match)
+            if at - _BEFORE > stop or at < start:
+                yield start, stop
+                start = max(0, at - _BEFORE)
+            stop = at + _BEHIND
             at = lower.find(noun, at + len(noun))
-    return None
+    yield start, stop
 
 
 def no_box(reply: str) -> str | None:

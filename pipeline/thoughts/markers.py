@@ -19,7 +19,10 @@ class Kind:
 
 
 # Behind "wait": where a sentence or a clause begins, or one of the words that lead to it.
-_OPENS = r"(?:(?<=^wait)|(?<=[\n(*\"\u2014\u2026]wait)|(?<=[.!?:;,)$-] wait)|(?<=\b(?:but|and) wait)|(?<=\b(?:oh|no|so) wait))"
+_OPENS = (
+    r"(?:(?<=^wait)|(?<=[\n(*\"\u2014\u2026]wait)|(?<=[.!?:;,)$-] wait)"
+    r"|(?<=\b(?:but|and) wait)|(?<=\b(?:oh|no|so) wait))"
+)
 _LETS = r"let(?:'s| me| us) (?:(?:now|just|also|quickly|first|carefully|again|at least) )?"
 
 KINDS = {

@@ -43,7 +43,7 @@ def repeats(words: Words, *, length: int) -> tuple["np.ndarray", int]:
     """
     import numpy as np
 
-    numbers = np.asarray(words.numbers)
+    numbers = np.asarray(words.numbers, dtype=np.int64)
     prose = np.asarray([is_prose(spelling) for spelling in words.spellings])[numbers]
     so_far = np.concatenate([[0], np.cumsum(prose)])
     told = so_far[length:] - so_far[:-length] >= length / 2

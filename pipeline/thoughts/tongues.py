@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pipeline.language import UNKNOWN, Piece, language, languages, other_scripts, words_only
 from pipeline.thoughts.words import Words, is_prose, shortened
 
-# A sign of Han stands for two thirds of a word.
-_SIGNS_A_WORD = 1.5
-_BY_SIGN = frozenset({"han", "kana", "hangul", "thai"})
+# How many signs stand for a word of English, roughly; letters of other scripts as many as Latin ones.
+_SIGNS_A_WORD = {"han": 1.5, "kana": 2.5, "hangul": 3.0, "thai": 4.0}
+_LETTERS_A_WORD = 6.0
 # "Answer", "Step 1" or "QED" in a Chinese text are no switch, and no more is one Chinese word in an English one.
 _FEWEST_WORDS = 10.0
 _FEWEST_SIGNS = 4
@@ -94,7 +94,7 @@ def _is_english(words: Words) -> bool:
     import numpy as np
 
     kinds = [2 if word.lower() in _FUNCTION_WORDS else int(is_prose(word)) for word in words.spellings]
-    of_words = np.asarray(kinds, dtype=np.int8)[np.asarray(words.numbers)]
+    of_words = np.asarray(kinds, dtype=np.int8)[np.asarray(words.numbers, dtype=np.int64)]
     edges = np.arange(0, len(of_words), _CHUNK)
     prose = np.add.reduceat(of_words > 0, edges, dtype=np.int64)
     function = np.add.reduceat(of_words > 1, edges, dtype=np.int64)
@@ -116,9 +116,8 @@ def _is_foreign(text: str, piece: Piece, main: str, prompt: str) -> bool:
 
 
 def _is_few(piece: Piece) -> bool:
-    return piece.language in _BY_SIGN and piece.stop - piece.start < _FEWEST_SIGNS
+    return piece.language in _SIGNS_A_WORD and piece.stop - piece.start < _FEWEST_SIGNS
 
 
 def _num_words(piece: Piece) -> float:
-    signs = piece.stop - piece.start
-    return signs / (_SIGNS_A_WORD if piece.language in _BY_SIGN else 6)
+    return (piece.stop - piece.start) / _SIGNS_A_WORD.get(piece.language, _LETTERS_A_WORD)
