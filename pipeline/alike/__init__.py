@@ -1,0 +1,1 @@
+"""Problems and traces that say the same, however they are written."""
