@@ -100,29 +100,32 @@ class Grams:
         return places[right], at[right]
 
     def occurrences(self, grams: Ints) -> tuple[Ints, Ints]:
-        """For each occurrence of each of these hashes: which of `grams` it is of, and its number in owners and places."""
-        counts = self.first_G[grams + 1] - self.first_G[grams]
-        which = np.repeat(np.arange(len(grams)), counts)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return which, self.first_G[grams][which] + within
+        """Every occurrence of these hashes: which of `grams` it is of, and where it lies in owners and places."""
+        return expanded(self.first_G[grams], self.first_G[grams + 1] - self.first_G[grams])
 
 
 def table(hashes: Hashes, owners: Ints, places: Ints, *, most_owners: int) -> Grams:
-    """A table of these occurrences: the first place of a hash in each owner, without hashes of more than so many owners."""
+    """A table of these hashes, each with its first place in each owner, without those of more than so many owners."""
     order = np.lexsort((places, owners, hashes))
     hashes, owners, places = hashes[order], owners[order], places[order]
     first = np.ones(len(hashes), bool)
     first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
     hashes, owners, places = hashes[first], owners[first], places[first]
-    unique, starts, counts = np.unique(hashes, return_index=True, return_counts=True)
+    unique, counts = np.unique(hashes, return_counts=True)
     few = counts <= most_owners
     kept = np.repeat(few, counts)
     unique, counts = unique[few], counts[few]
-    del starts
-    size = 1 << max(10, int(len(unique) * _SPARSE - 1).bit_length()) if len(unique) else 1 << 10
+    size = 1 << max(10, (len(unique) * _SPARSE).bit_length())
     seen = np.zeros(size, bool)
     seen[_slots(unique, size)] = True
     return Grams(unique, np.concatenate(([0], np.cumsum(counts))), owners[kept], places[kept], seen)
+
+
+def expanded(starts: Ints, counts: Ints) -> tuple[Ints, Ints]:
+    """Every number of the ranges that start there and are so long, and before it which range it is of."""
+    which = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return which, np.arange(len(which)) - before[which] + starts[which]
 
 
 def _slots(hashes: Hashes, size: int) -> Ints:

@@ -40,9 +40,8 @@ class Runs:
 
     def grouped(self, least_words: Ints) -> Iterator[Shared]:
         """What each text shares with each problem, where the runs may cover least_words[owner] words or more."""
-        pairs = self.texts_R * len(least_words) + self.owners_R
-        _, pair_R = np.unique(pairs, return_inverse=True)
-        enough = np.bincount(pair_R, self.words_R)[pair_R] >= least_words[self.owners_R] if len(pair_R) else []
+        _, pair_R = np.unique(self.texts_R * len(least_words) + self.owners_R, return_inverse=True)
+        enough = np.bincount(pair_R, self.words_R)[pair_R] >= least_words[self.owners_R]
         columns = (self.texts_R, self.owners_R, self.at_R, self.places_R, self.words_R)
         lines = zip(*(column[enough].tolist() for column in columns), strict=True)
         for (text, owner), group in groupby(lines, lambda line: line[:2]):
