@@ -1,8 +1,10 @@
 """Problems and traces against held-out problems: what counts as one of them, and what does not."""
 
+import json
 import pickle
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +121,54 @@ def test_how_problems_are_put_is_no_evidence() -> None:
     found = index(*many).prompts([f"What a boat weighs is m root p over n, {end}", many[3]])
     assert found[0] is None
     assert found[1] is not None
+
+
+RECIPES = Path(__file__).resolve().parent.parent / "jobs" / "recipes"
+REVERSE = "Answer with the words in a row and a comma behind each. Reverse this list of words: {}, {}, {}"
+WORDS = ["acute", "bread", "copper", "island", "motive", "number", "harvest", "candle", "river", "teacher", "garden"]
+
+
+def reversals(number: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [REVERSE.format(*rng.sample(WORDS, 3)) for _ in range(number)]
+
+
+def test_problems_of_one_kind_are_not_taken_for_each_other() -> None:
+    letters, theirs = (
+        [json.loads(line)["question"] for line in (RECIPES / name).open()]
+        for name in ("demo_letters.jsonl", "demo_letters_test.jsonl")
+    )
+    assert len(letters) > 200
+    assert set(letters).isdisjoint(theirs)
+    assert [match for match in index(*theirs).prompts(letters) if match] == []
+    again = index(*theirs).prompts([f"{OWN} {theirs[3]}", theirs[4].upper()])
+    assert [match and match.benchmark_id for match in again] == [problem_id(theirs[3]), problem_id(theirs[4])]
+    ours, held_out = reversals(300, seed=1), reversals(8, seed=2)
+    found = index(*held_out).prompts(ours)
+    assert {text for text, match in zip(ours, found, strict=True) if match} == set(ours) & set(held_out)
+
+
+def test_a_problem_alone_of_its_kind_is_told_from_many_by_a_sample_of_the_source() -> None:
+    ours, theirs = reversals(300, seed=1), REVERSE.format("one", "sun", "cloud")
+    benchmarks = {"held": held(theirs, WALK)}
+    alone = index_of(benchmarks, OverlapSettings()).prompts(ours)
+    assert all(alone)
+    sampled = index_of(benchmarks, OverlapSettings(), sample=ours[:100])
+    assert [match for match in sampled.prompts(ours) if match] == []
+    known = sampled.prompts([theirs, f"{OWN} {theirs}", f"{OWN} {WALK} {OWN}"])
+    assert [match and match.benchmark_id for match in known] == [problem_id(theirs)] * 2 + [problem_id(WALK)]
+
+
+def test_problems_that_quote_other_texts_are_other_problems() -> None:
+    quoted = 'How many vowels are there in all of this short text, spaces left out: "{}"? Give a number.'
+    found = index(quoted.format("the sea is calm"), WALK).prompts(
+        [
+            quoted.format("a red balloon"),
+            quoted.format("the sea is calm") + " Explain.",
+            quoted.format("the sea is calm"),
+        ]
+    )
+    assert [match and match.layer for match in found] == [None, "benchmark_ngram", "in_benchmark"]
 
 
 def test_a_short_problem_is_looked_for_as_a_whole_only() -> None:

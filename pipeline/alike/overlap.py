@@ -43,7 +43,7 @@ class OverlapSettings(Settings):
     """Four words in a row that more held-out problems than so many have are how problems are put, and no evidence;
     problems."""
     least_words: int = Field(default=8, ge=2)
-    """A held-out problem of fewer words is only looked for as a whole text, not inside other text; words."""
+    """A held-out problem of fewer words is only looked for as the whole text, in the same words; words."""
     near_share: float | None = Field(default=0.5, gt=0, le=1)
     """The share of the words of both problems, weighed by how rare they are, that must be in both where the numbers
     agree; null: word for word matches only."""
@@ -185,6 +185,8 @@ class Index:
 
     def _tells(self, text: Sequence[str], owner: int) -> bool:
         """Whether the text has enough of the words that tell the held-out problem from its like."""
+        if len(self._held[owner].words) < self._settings.least_words:
+            return False
         own = {word for word in self._recited.own_words(owner) if len(word) > 1 and word.isalpha()}
         return bool(own) and len(own.intersection(text)) >= _TELLING_SHARE * len(own)
 

@@ -102,9 +102,9 @@ class Recited:
             yield text, owner, Recital(1.0, owner, (at, 0, len(self._held[owner])))
         runs = runs_of(self._grams, encoded, places=places, grams=grams, words=self._ngram)
         for shared in runs.grouped(self._needed_P):
-            share = self._covered(shared, texts[shared.text])
-            if share:
-                yield shared.text, shared.owner, Recital(share, shared.owner, shared.runs[0])
+            recital = self._covered(shared, texts[shared.text])
+            if recital is not None:
+                yield shared.text, shared.owner, recital
 
     def _wholes(self, encoded: Encoded, rolling: Rolling, hashes: Hashes) -> dict[tuple[int, int], int]:
         """The texts and the problems that they have as a whole, and where."""
@@ -139,16 +139,19 @@ class Recited:
         new = ~np.isin(encoded.text_of(places) * size + grams, own)
         return places[new], grams[new]
 
-    def _covered(self, shared: Shared, text: Sequence[str]) -> float:
-        """The share of the held-out problem that is covered; 0 where that is too little or its numbers are others."""
-        covered, held = shared.covered, self._held[shared.owner]
-        share = min(1.0, len(covered) / int(self._reach_P[shared.owner]))
+    def _covered(self, shared: Shared, text: Sequence[str]) -> Recital | None:
+        """What runs cover of a held-out problem; None where that is too little or its numbers are others."""
+        held = self._held[shared.owner]
+        runs = sorted((_longer(run, text, held) for run in shared.runs), key=lambda run: (-run[2], run))
+        covered = {place + word for _, place, length in runs for word in range(length)}
         own = self._own_places(shared.owner)
         missing = len(own) - len(covered.intersection(own))
         allowed = (1 - self._share) * len(own) if self._is_own(shared.owner, own) else 0
-        if share < self._share or missing > allowed:
-            return 0.0
-        return 0.0 if _other_numbers(shared, covered, text, held, near=self._ngram) else share
+        if len(covered) < self._share * len(held) or missing > allowed:
+            return None
+        if _other_numbers(runs, covered, text, held, near=self._ngram):
+            return None
+        return Recital(len(covered) / len(held), shared.owner, runs[0])
 
     def _is_own(self, owner: int, places: Sequence[int]) -> bool:
         return 2 * len(places) >= len(self._held[owner])
@@ -221,11 +224,22 @@ def _reach(grams: Grams, problems: int, words: int) -> Ints:
     return np.bincount(owners, new, problems).astype(np.int64)
 
 
+def _longer(run: Run, text: Sequence[str], held: Sequence[str]) -> Run:
+    """The run with the equal words before and behind it, which are no evidence by themselves."""
+    at, place, length = run
+    while at and place and text[at - 1] == held[place - 1]:
+        at, place, length = at - 1, place - 1, length + 1
+    most = min(len(text) - at, len(held) - place)
+    while length < most and text[at + length] == held[place + length]:
+        length += 1
+    return at, place, length
+
+
 def _other_numbers(
-    shared: Shared, covered: Collection[int], text: Sequence[str], held: Sequence[str], *, near: int
+    runs: Sequence[Run], covered: Collection[int], text: Sequence[str], held: Sequence[str], *, near: int
 ) -> bool:
     """Whether beside a run, so many words near, each has a number that the other lacks: a template, filled in anew."""
-    for at, place, length in shared.runs:
+    for at, place, length in runs:
         for start, held_start in ((at - near, place - near), (at + length, place + length)):
             places = range(max(0, held_start), min(held_start + near, len(held)))
             theirs = {held[n] for n in places if n not in covered}
