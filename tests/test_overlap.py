@@ -1,5 +1,6 @@
 """Problems and traces against held-out problems: what counts as one of them, and what does not."""
 
+import itertools
 import json
 import pickle
 import random
@@ -100,10 +101,12 @@ def test_a_problem_said_in_other_words_is_found_by_its_numbers_and_words() -> No
 
 
 def test_the_same_formulas_with_other_letters_are_found_and_other_formulas_are_not() -> None:
-    asked = "Let $x$ and $y$ be positive real numbers such that $x^2 + 3xy - 7y = 12$. Find the minimum of $x + 4y$."
-    other = "Let $a$ and $b$ be positive real numbers such that $a^2 + 3ab - 7b = 12$. Find the minimum of $a + 4b$."
-    no_numbers = "Let $x$ and $y$ be positive real numbers such that $x < y$. Find the minimum of $x + x + y - y + x$."
-    found = index(asked, WALK).prompts([other, no_numbers])
+    asked = "Solve both equations for $x$ and $y$: $x^2 + 3xy - 7y = 12$ and $x + 4y - 9 = 5$, where $x > y$."
+    other = "Solve both equations for $a$ and $b$: $a^2 + 3ab - 7b = 12$ and $a + 4b - 9 = 5$, where $a > b$."
+    differs = (
+        "Solve both equations for $u$ and $v$: $7 = u^2 > 12 - 3 + v$ and $5 + 9 - u = 4 - uv + u$, where $v = 5$."
+    )
+    found = index(asked, WALK).prompts([other, differs])
     assert found[0] is not None
     assert found[0].benchmark_id == problem_id(asked)
     assert found[1] is None
@@ -148,6 +151,34 @@ def test_problems_of_one_kind_are_not_taken_for_each_other() -> None:
     assert {text for text, match in zip(ours, found, strict=True) if match} == set(ours) & set(held_out)
 
 
+def test_problems_of_the_same_sentences_are_found_as_a_whole_only() -> None:
+    sentences = [sentence.rstrip(".") + "." for sentence in DUCKS.split(". ")]
+    held_out = [" ".join(order) for order in itertools.permutations(sentences)]
+    found = index(*held_out).prompts([f"{OWN} {held_out[7]} {OWN}", f"{OWN} {' '.join(sentences[:3])} {OWN}"])
+    assert [match and match.benchmark_id for match in found] == [problem_id(held_out[7]), None]
+
+
+def test_a_formula_that_problems_have_is_no_problem_and_a_run_goes_on_over_common_words() -> None:
+    formulas = [
+        "\\frac{1}{a} + \\frac{1}{b} + \\frac{1}{c} + \\frac{1}{d}",
+        "abcd + dcba - aabb + ccdd",
+        "a^3 + b^3 - c^3 - d^3",
+    ]
+    put = "Let a, b, c and d be any positive real numbers. Find the smallest possible value of the sum ${}$."
+    held_out = index(*[put.format(formula) for formula in formulas], "Name a prime number between twenty and thirty.")
+    trace, whole = held_out.traces([f"So ${formulas[0]}$ is it.", put.format(formulas[0])[10:]], own=["", ""])
+    assert trace is None
+    assert whole is not None
+    assert whole.shared.startswith("c and d be any positive real numbers find the smallest")
+
+
+def test_of_two_problems_the_one_that_is_there_in_full_is_told() -> None:
+    for text in (f"{DUCKS} {WALK[:-60]}", f"{WALK[:-60]} {DUCKS}"):
+        match = index().prompts([text])[0]
+        assert match is not None
+        assert (match.benchmark_id, match.score) == (problem_id(DUCKS), 1.0)
+
+
 def test_a_problem_alone_of_its_kind_is_told_from_many_by_a_sample_of_the_source() -> None:
     ours, theirs = reversals(300, seed=1), REVERSE.format("one", "sun", "cloud")
     benchmarks = {"held": held(theirs, WALK)}
@@ -161,6 +192,8 @@ def test_a_problem_alone_of_its_kind_is_told_from_many_by_a_sample_of_the_source
 
 def test_problems_that_quote_other_texts_are_other_problems() -> None:
     quoted = 'How many vowels are there in all of this short text, spaces left out: "{}"? Give a number.'
+    long = "y " * 150_000
+    assert index(quoted.format("the sea is calm")).prompts([long, quoted.format("a red balloon")]) == [None, None]
     found = index(quoted.format("the sea is calm"), WALK).prompts(
         [
             quoted.format("a red balloon"),
@@ -188,9 +221,11 @@ def test_a_trace_that_recites_a_held_out_problem_is_found() -> None:
 
 
 def test_what_a_trace_has_from_its_own_prompt_is_no_evidence() -> None:
-    thoughts = [f"I am asked: {DUCKS} So 16 - 3 - 4 is 9.", f"I am asked: {DUCKS} It is like: {WALK}"]
-    found = index().traces(thoughts, own=[DUCKS, DUCKS])
-    assert [match and match.benchmark_id for match in found] == [None, problem_id(WALK)]
+    most = ". ".join(DUCKS.split(". ")[:3])
+    thoughts = [f"I am asked: {DUCKS} So 16 - 3 - 4 is 9.", f"I am asked: {DUCKS} It is like: {WALK}", f"Well: {most}."]
+    found = index().traces(thoughts, own=[DUCKS, DUCKS, most])
+    assert [match and match.benchmark_id for match in found] == [None, problem_id(WALK), None]
+    assert index().traces(thoughts[2:], own=[OWN])[0] is not None
 
 
 def test_each_text_gets_its_own_match_across_blocks_and_in_any_order() -> None:
