@@ -103,9 +103,7 @@ def test_a_problem_said_in_other_words_is_found_by_its_numbers_and_words() -> No
 def test_the_same_formulas_with_other_letters_are_found_and_other_formulas_are_not() -> None:
     asked = "Solve both equations for $x$ and $y$: $x^2 + 3xy - 7y = 12$ and $x + 4y - 9 = 5$, where $x > y$."
     other = "Solve both equations for $a$ and $b$: $a^2 + 3ab - 7b = 12$ and $a + 4b - 9 = 5$, where $a > b$."
-    differs = (
-        "Solve both equations for $u$ and $v$: $7 = u^2 > 12 - 3 + v$ and $5 + 9 - u = 4 - uv + u$, where $v = 5$."
-    )
+    differs = "Solve both of these for $u$: $2 > 12 = 3 > 7 + 4 + 9 + 5$ and $12 > 3 = 9$, if you please."
     found = index(asked, WALK).prompts([other, differs])
     assert found[0] is not None
     assert found[0].benchmark_id == problem_id(asked)
