@@ -1,25 +1,29 @@
 """What is written of each problem and trace that matched a held-out problem: both texts, for a person to judge."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.alike.overlap import Match
+from pipeline.alike.words import words
 
 SHOWN_CHARS = 4000
-"""Longer texts are cut at so many characters."""
+"""Of a longer text the part is written, so many characters long, that has the most of what is shared."""
+_WHY_CHARS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """One text of ours and the held-out problem in it.
+    """One text of ours and the held-out problem that is in it.
 
-    `where` is prompt or trace; `id` and `source` are the problem's; `score` is the share of the held-out problem that
-    is covered, or for benchmark_near of the words of both that is in both; `shared` is their longest common run of
-    canonical words.
+    `where` is prompt or trace; `id` and `source` are the problem's, `draw` is the trace's (None for a prompt); `score`
+    is the share of the held-out problem that is covered, or for benchmark_near of the words of both that is in both;
+    `shared` is their longest common run of canonical words.
     """
 
     where: str
     id: str
     source: str
+    draw: int | None = None
     layer: str
     benchmark: str
     benchmark_id: str
@@ -29,28 +33,44 @@ class Matched:
     benchmark_text: str
 
 
-def matched(match: Match, *, where: str, id: str, source: str, text: str) -> Matched:
+def matched(match: Match, *, where: str, id: str, source: str, text: str, draw: int | None = None) -> Matched:
     """The row that is written of a match."""
+    common = match.shared.split()
     return Matched(
         where=where,
         id=id,
         source=source,
+        draw=draw,
         layer=match.layer,
         benchmark=match.benchmark,
         benchmark_id=match.benchmark_id,
         score=match.score,
         shared=match.shared[:SHOWN_CHARS],
-        text=text[:SHOWN_CHARS],
-        benchmark_text=match.theirs[:SHOWN_CHARS],
+        text=_part(text, common),
+        benchmark_text=_part(match.theirs, common),
     )
 
 
 def why(match: Match) -> str:
-    """What was found, for the row's drop_why."""
-    said = match.shared if len(match.shared) <= 120 else match.shared[:117] + "..."
+    """What was found, in one line, for a row's drop_why."""
     theirs = f"{match.benchmark} {match.benchmark_id[:8]}"
     if match.layer == "in_benchmark":
         return f"the same text as {theirs}"
+    shared = match.shared if len(match.shared) <= _WHY_CHARS else match.shared[: _WHY_CHARS - 3] + "..."
     if match.layer == "benchmark_ngram":
-        return f"{match.score:.0%} of {theirs}, such as: {said}"
-    return f"{match.score:.0%} of the words, and the numbers, of {theirs}; both say: {said}"
+        return f"has {match.score:.0%} of {theirs}: {shared}"
+    return f"{match.score:.0%} like {theirs}, with its numbers; both have: {shared}"
+
+
+def _part(text: str, shared: Sequence[str]) -> str:
+    """The text, or the part of a long one that holds the most neighbours of the shared run."""
+    if len(text) <= SHOWN_CHARS:
+        return text
+    looked_for = _neighbours(shared)
+    starts = range(0, len(text), SHOWN_CHARS // 2)
+    best = max(starts, key=lambda at: len(looked_for & _neighbours(words(text[at : at + SHOWN_CHARS]))))
+    return text[best : best + SHOWN_CHARS]
+
+
+def _neighbours(run: Sequence[str]) -> set[tuple[str, ...]]:
+    return set(zip(run, run[1:], run[2:], strict=False))

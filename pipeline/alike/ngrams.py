@@ -19,7 +19,7 @@ Hashes = NDArray[np.uint64]
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
 _UNKNOWN = 0
-_SPARSE = 16
+_SPARSE = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ problem, anywhere in the text (benchmark_ngram); the same numbers and mostly the
 that differs in its numbers only is another problem; one that asks something else about the same story is not.
 """
 
-# D texts of a block, P held-out problems
-
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -16,9 +15,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.alike.ngrams import Encoded, Grams, Ints, Rolling, Vocabulary, table
+from pipeline.alike.ngrams import Encoded, Grams, Rolling, Vocabulary, table
+from pipeline.alike.recited import Recited
 from pipeline.alike.reworded import Reworded
-from pipeline.alike.shared import Run, Shared, runs_of
+from pipeline.alike.shared import Run
 from pipeline.alike.words import words
 from pipeline.errors import Stop
 from pipeline.record import Problem
@@ -28,6 +28,8 @@ Layer = Literal["in_benchmark", "benchmark_ngram", "benchmark_near", "benchmark_
 
 _BLOCK_WORDS = 100_000
 _COMPARED_WORDS = 1000
+_TELLING_SHARE = 1 / 3
+_QUOTED = re.compile('["\u201c\u201d]([^"\u201c\u201d\n]{1,200})["\u201c\u201d]')
 
 
 class OverlapSettings(Settings):
@@ -37,10 +39,11 @@ class OverlapSettings(Settings):
     """A run of so many shared words is evidence, words."""
     ngram_share: float = Field(default=0.5, gt=0, le=1)
     """The share of a held-out problem's words that such runs must cover."""
-    common: int = Field(default=10, ge=1)
-    """A run that is in more held-out problems than so many is how such problems are put, and no evidence; problems."""
+    common: int = Field(default=2, ge=1)
+    """Four words in a row that more held-out problems than so many have are how problems are put, and no evidence;
+    problems."""
     least_words: int = Field(default=8, ge=2)
-    """A held-out problem of fewer words is only looked for as a whole text, not inside other text; words."""
+    """A held-out problem of fewer words is only looked for as the whole text, in the same words; words."""
     near_share: float | None = Field(default=0.5, gt=0, le=1)
     """The share of the words of both problems, weighed by how rare they are, that must be in both where the numbers
     agree; null: word for word matches only."""
@@ -71,8 +74,15 @@ class _Held:
     words: tuple[str, ...]
 
 
-def index_of(benchmarks: Mapping[str, Sequence[Problem]], settings: OverlapSettings) -> "Index":
-    """The index over all problems of these benchmarks; raises Stop for a benchmark that nothing could match."""
+def index_of(
+    benchmarks: Mapping[str, Sequence[Problem]], settings: OverlapSettings, *, sample: Sequence[str] = ()
+) -> "Index":
+    """The index over all problems of these benchmarks; raises Stop for a benchmark that nothing could match.
+
+    `sample` holds some thousand texts of the sources, always the same ones: what many of them say is how problems are
+    put there, and no evidence. Without it a problem that is alone of its kind in the benchmarks, while a source has
+    hundreds of the kind, is found in all of them.
+    """
     held: dict[tuple[str, ...], _Held] = {}
     for name, problems in benchmarks.items():
         ordered = sorted(problems, key=lambda problem: problem.id)
@@ -88,29 +98,37 @@ def index_of(benchmarks: Mapping[str, Sequence[Problem]], settings: OverlapSetti
         for one in own:
             if one.words:
                 held.setdefault(one.words, one)
-    return Index(tuple(held.values()), settings)
+    return Index(tuple(held.values()), settings, sample)
 
 
 class Index:
     """What is looked for of all held-out problems; it pickles, and takes a few kilobytes for each."""
 
-    def __init__(self, held: Sequence[_Held], settings: OverlapSettings) -> None:
+    def __init__(self, held: Sequence[_Held], settings: OverlapSettings, sample: Sequence[str]) -> None:
         self._held, self._settings = held, settings
         texts = [one.words for one in held]
         self._vocabulary = Vocabulary(texts)
         encoded = self._vocabulary.encode(texts)
-        rolling = Rolling(encoded.ids_W)
-        self._whole = _whole(encoded, rolling, range(1, int(encoded.lengths_D.max(initial=0)) + 1))
-        # A problem shorter than the n-gram is looked for as a whole.
-        short = range(settings.least_words, settings.ngram)
-        self._tables = {n: _whole(encoded, rolling, range(n, n + 1)) for n in short if n in encoded.lengths_D}
-        self._tables[settings.ngram] = _ngrams(encoded, rolling, settings)
-        self._evidence_P = _evidence(self._tables[settings.ngram], encoded, settings)
+        owners = np.arange(len(held))
+        whole = Rolling(encoded.ids_W).spans(encoded.starts_D, encoded.lengths_D)
+        self._whole: Grams = table(whole, owners, np.zeros_like(owners), most_owners=1)
+        self._recited = Recited(
+            texts,
+            encoded,
+            ngram=settings.ngram,
+            share=settings.ngram_share,
+            common=settings.common,
+            least_words=settings.least_words,
+            sample=self._vocabulary.encode([words(text) for text in sample]),
+        )
         self._reworded = Reworded(texts, self._vocabulary.numbers)
 
     def prompts(self, texts: Sequence[str]) -> list[Match | None]:
         """The best match of each problem's text, or None."""
-        return [match for block in _blocks(texts) for match in self._prompts(block)]
+        found: list[Match | None] = []
+        for block in _blocks(texts):
+            found += self._prompts(texts[len(found) : len(found) + len(block)], block)
+        return found
 
     def traces(self, texts: Sequence[str], *, own: Sequence[str]) -> list[Match | None]:
         """The held-out problem that each trace recites, or None.
@@ -121,16 +139,19 @@ class Index:
         found: list[Match | None] = []
         for block in _blocks(texts):
             asked = [words(prompt) for prompt in own[len(found) : len(found) + len(block)]]
-            recited = self._recited(block, self._vocabulary.encode(block), asked)
-            found += [recited.get(text) for text in range(len(block))]
+            recited = self._recited.find(block, self._vocabulary.encode(block), self._vocabulary.encode(asked))
+            told = {n: self._match(one.owner, "benchmark_ngram", one.share, one.run) for n, one in recited.items()}
+            found += [told.get(text) for text in range(len(block))]
         return found
 
-    def _prompts(self, block: Sequence[Sequence[str]]) -> list[Match | None]:
+    def _prompts(self, texts: Sequence[str], block: Sequence[Sequence[str]]) -> list[Match | None]:
         encoded = self._vocabulary.encode(block)
         found = self._same(encoded)
-        found = self._recited(block, encoded, None) | found
+        for text, one in self._recited.find(block, encoded).items():
+            if text not in found and (one.share == 1.0 or not self._other_quotes(texts[text], one.owner)):
+                found[text] = self._match(one.owner, "benchmark_ngram", one.share, one.run)
         if self._settings.near_share is not None:
-            found = self._near(block, encoded, found, self._settings.near_share) | found
+            found |= self._near(texts, block, encoded, found, self._settings.near_share)
         return [found.get(text) for text in range(len(block))]
 
     def _same(self, encoded: Encoded) -> dict[int, Match]:
@@ -142,59 +163,37 @@ class Index:
             text: self._match(owner, "in_benchmark", 1.0, (0, 0, int(encoded.lengths_D[text]))) for text, owner in pairs
         }
 
-    def _recited(
-        self, block: Sequence[Sequence[str]], encoded: Encoded, own: Sequence[Sequence[str]] | None
-    ) -> dict[int, Match]:
-        """The texts of which runs cover enough of a held-out problem, each with the one that is covered best."""
-        rolling = Rolling(encoded.ids_W)
-        asked = None if own is None else self._vocabulary.encode(own)
-        best: dict[int, tuple[float, Shared]] = {}
-        for n, grams in self._tables.items():
-            places, found = grams.find(rolling.windows(n))
-            if asked is not None and len(places):
-                places, found = _without_own(grams, encoded, asked, places=places, found=found, n=n)
-            if not len(places):
-                continue
-            least_P = self._needed(n)
-            for shared in runs_of(grams, encoded, places=places, grams=found, words=n).grouped(least_P):
-                share = self._share(shared, block[shared.text], n)
-                if share > (best[shared.text][0] if shared.text in best else 0.0):
-                    best[shared.text] = share, shared
-        return {
-            text: self._match(shared.owner, "benchmark_ngram", share, shared.runs[0])
-            for text, (share, shared) in best.items()
-        }
-
-    def _needed(self, n: int) -> Ints:
-        """How many words of each held-out problem runs of n-grams must cover."""
-        if n < self._settings.ngram:
-            return np.full(len(self._held), n)
-        needed: Ints = np.ceil(self._evidence_P * self._settings.ngram_share).astype(np.int64)
-        return needed
-
-    def _share(self, shared: Shared, text: Sequence[str], n: int) -> float:
-        """The share of the held-out problem that is covered; 0 where that is too little or the numbers are others."""
-        if n < self._settings.ngram:
-            return 1.0
-        covered = shared.covered
-        share = min(1.0, len(covered) / int(self._evidence_P[shared.owner]))
-        if share < self._settings.ngram_share:
-            return 0.0
-        held = self._held[shared.owner].words
-        return 0.0 if _other_numbers(shared, covered, text, held, near=self._settings.ngram) else share
-
     def _near(
-        self, block: Sequence[Sequence[str]], encoded: Encoded, found: Collection[int], least: float
+        self,
+        texts: Sequence[str],
+        block: Sequence[Sequence[str]],
+        encoded: Encoded,
+        found: Collection[int],
+        least: float,
     ) -> dict[int, Match]:
         near: dict[int, Match] = {}
         for text, pairs in groupby(self._reworded.candidates(encoded), lambda pair: pair[0]):
             if text in found:
                 continue
             likest = self._reworded.likest(block[text], [owner for _, owner in pairs], least=least)
-            if likest is not None:
-                score, owner = likest
+            if likest is None:
+                continue
+            score, owner = likest
+            if self._tells(block[text], owner) and not self._other_quotes(texts[text], owner):
                 near[text] = self._match(owner, "benchmark_near", score, _longest(block[text], self._held[owner].words))
         return near
+
+    def _tells(self, text: Sequence[str], owner: int) -> bool:
+        """Whether the text has enough of the words that tell the held-out problem from its like."""
+        if len(self._held[owner].words) < self._settings.least_words:
+            return False
+        own = {word for word in self._recited.own_words(owner) if len(word) > 1 and word.isalpha()}
+        return bool(own) and len(own.intersection(text)) >= _TELLING_SHARE * len(own)
+
+    def _other_quotes(self, text: str, owner: int) -> bool:
+        """Whether both quote what the other does not: a quoted text is data, as a number is."""
+        ours, theirs = (_quotes(said) for said in (text, self._held[owner].text))
+        return bool(ours - theirs and theirs - ours)
 
     def _match(self, owner: int, layer: Layer, score: float, run: Run) -> Match:
         held = self._held[owner]
@@ -202,62 +201,8 @@ class Index:
         return Match(held.benchmark, held.id, layer, score, " ".join(held.words[place : place + length]), held.text)
 
 
-def _whole(encoded: Encoded, rolling: Rolling, lengths: range) -> Grams:
-    """A table of the held-out problems of these lengths, each as a whole."""
-    owners = np.flatnonzero((encoded.lengths_D >= lengths.start) & (encoded.lengths_D < lengths.stop))
-    hashes = rolling.spans(encoded.starts_D[owners], encoded.lengths_D[owners])
-    return table(hashes, owners, np.zeros_like(owners), most_owners=1)
-
-
-def _ngrams(encoded: Encoded, rolling: Rolling, settings: OverlapSettings) -> Grams:
-    hashes = rolling.windows(settings.ngram)
-    places = np.arange(len(hashes))
-    owners = encoded.text_of(places)
-    places = places - encoded.starts_D[owners]
-    inside = places + settings.ngram <= encoded.lengths_D[owners]
-    return table(hashes[inside], owners[inside], places[inside], most_owners=settings.common)
-
-
-def _evidence(grams: Grams, encoded: Encoded, settings: OverlapSettings) -> Ints:
-    """How many words of each held-out problem lie in an n-gram of the table; least_words at least."""
-    order = np.lexsort((grams.places_E, grams.owners_E))
-    owners, places = grams.owners_E[order], grams.places_E[order]
-    new = np.full(len(owners), settings.ngram)
-    new[:-1] = np.where(np.diff(owners) == 0, np.minimum(np.diff(places), settings.ngram), settings.ngram)
-    covered = np.bincount(owners, new, len(encoded.lengths_D)).astype(np.int64)
-    return np.maximum(covered, settings.least_words)
-
-
-def _without_own(
-    grams: Grams, encoded: Encoded, asked: Encoded, *, places: Ints, found: Ints, n: int
-) -> tuple[Ints, Ints]:
-    """Those n-grams found in the texts that are not in the prompts that were asked."""
-    own_places, own_found = grams.find(Rolling(asked.ids_W).windows(n))
-    size = len(grams.hashes_G)
-    own = asked.text_of(own_places) * size + own_found
-    new = ~np.isin(encoded.text_of(places) * size + found, own)
-    return places[new], found[new]
-
-
-def _other_numbers(
-    shared: Shared, covered: Collection[int], text: Sequence[str], held: Sequence[str], *, near: int
-) -> bool:
-    """Whether beside a run, so many words near, each has a number that the other lacks: a template, filled in anew."""
-    for at, place, length in shared.runs:
-        sides = [
-            (at - near, at, place - near, place),
-            (at + length, at + length + near, place + length, place + length + near),
-        ]
-        for start, end, held_start, held_end in sides:
-            theirs = {held[n] for n in range(max(0, held_start), min(held_end, len(held))) if n not in covered}
-            ours = set(text[max(0, start) : max(0, end)])
-            if any(map(_is_number, theirs - ours)) and any(map(_is_number, ours - theirs)):
-                return True
-    return False
-
-
-def _is_number(word: str) -> bool:
-    return word[0].isdigit()
+def _quotes(text: str) -> set[tuple[str, ...]]:
+    return {tuple(words(quoted)) for quoted in _QUOTED.findall(text)}
 
 
 def _longest(text: Sequence[str], held: Sequence[str]) -> Run:

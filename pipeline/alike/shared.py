@@ -16,16 +16,11 @@ Run = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a text shares with one held-out problem: the runs, longest first."""
+    """The runs that a text shares with one held-out problem."""
 
     text: int
     owner: int
     runs: Sequence[Run]
-
-    @property
-    def covered(self) -> set[int]:
-        """The places of the problem's words that lie in a run."""
-        return {place + word for _, place, length in self.runs for word in range(length)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +40,7 @@ class Runs:
         columns = (self.texts_R, self.owners_R, self.at_R, self.places_R, self.words_R)
         lines = zip(*(column[enough].tolist() for column in columns), strict=True)
         for (text, owner), group in groupby(lines, lambda line: line[:2]):
-            found = [line[2:] for line in group]
-            yield Shared(text, owner, sorted(found, key=lambda run: (-run[2], run)))
+            yield Shared(text, owner, [(at, place, length) for *_, at, place, length in group])
 
 
 def runs_of(table: Grams, encoded: Encoded, *, places: Ints, grams: Ints, words: int) -> Runs:
