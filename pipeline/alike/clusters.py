@@ -51,9 +51,10 @@ def _sketches(table: pa.Table) -> Sketches:
     column = table["sketch"].combine_chunks()
     if not len(column):
         return Sketches(np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64))
-    starts = column.offsets.to_numpy().astype(np.int64)
-    values = column.values.to_numpy()
-    return Sketches(values, starts, table["numbers"].to_numpy().astype(np.int64))
+    row = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
+    packed = np.unique(row << 32 | column.values.to_numpy())
+    starts = np.append(0, np.cumsum(np.bincount(packed >> 32, minlength=len(column))))
+    return Sketches(packed.astype(np.uint32), starts, table["numbers"].to_numpy().astype(np.int64))
 
 
 def _bounds(key: Array) -> Array:

@@ -146,20 +146,28 @@ def _hash(word: str) -> int:
 
 
 def _sketched(hashes: Array, sizes: Array) -> tuple[Array, Array]:
-    """The sorted different hashes (32 bits) of each row's words and pairs, one row after another, and the rows' ends."""
-    row = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-    word = (hashes & np.uint64(1)) == 0
-    beside = row[1:] == row[:-1]
-    pairs = _mixed(hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) + hashes[1:])[beside]
-    singles = _mixed(hashes[word])
-    packed = np.concatenate([row[word], row[:-1][beside]]) << np.uint64(32)
-    packed |= np.concatenate([singles, pairs]) >> np.uint64(32)
-    packed = np.unique(packed)
-    row = (packed >> np.uint64(32)).astype(np.int64)
-    found = np.bincount(row, minlength=len(sizes))
-    place = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)
-    kept = place < LONGEST_SKETCH
-    return packed[kept].astype(np.uint32), np.cumsum(np.minimum(found, LONGEST_SKETCH))
+    """The hashes (32 bits) of each row's words and pairs, one row after another, some repeated; the rows' ends."""
+    ends = np.cumsum(sizes)
+    both = np.empty((len(hashes), 2), np.uint64)
+    both[:, 0] = hashes
+    both[:-1, 1] = hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) + hashes[1:]
+    kept = np.ones(both.shape, bool)
+    kept[:, 0] = (hashes & np.uint64(1)) == 0  # a number alone says nothing where all have it
+    kept[ends[sizes > 0] - 1, 1] = False  # the last word has no neighbour
+    values = (_mixed(both[kept]) >> np.uint64(32)).astype(np.uint32)
+    found = np.add.reduceat(np.append(kept.sum(axis=1), 0), ends - sizes) * (sizes > 0)
+    return _cut(values, np.asarray(found, np.int64))
+
+
+def _cut(values: Array, sizes: Array) -> tuple[Array, Array]:
+    """The same rows, those that are too long with their smallest different hashes; and the rows' ends."""
+    long = np.flatnonzero(sizes > LONGEST_SKETCH)
+    if not len(long):
+        return values, np.cumsum(sizes)
+    rows = np.split(values, np.cumsum(sizes)[:-1])
+    for row in long:
+        rows[row] = np.unique(rows[row])[:LONGEST_SKETCH]
+    return np.concatenate(rows), np.cumsum([len(row) for row in rows])
 
 
 def _mixed(hashes: Array) -> Array:
