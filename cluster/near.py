@@ -7,6 +7,7 @@ problem is sent once, and no step sees all. A task holds one shard or one bucket
 the number of rows. Each stage's file is whole or not there, and is its own done mark: what is there is not made again.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -85,8 +86,10 @@ def near(
 ) -> dict[str, int]:
     """Write `work`/members/ (a file a shard) and `folder`/clusters/; returns how many were compared and found.
 
-    `names` are files of problems; of one with `drop` only those of benchmarks take part. `sources` is the order of who
-    stays. Keys of what is returned: compared, clusters, members (of clusters), repeats (members that don't stay).
+    `names` are files of problems; of those with `drop` only the benchmarks' take part. `sources` is the order of who
+    stays. Members have id, cluster, keeper, beside (the benchmark's row in the cluster, or null) and similarity; of a
+    cluster with `beside` nothing stays. Keys of what is returned: compared, clusters, members (of clusters), repeats
+    (members that don't stay).
     """
     rows = sum(store.rows(shard) for shard in names)
     spans = min(len(names), max(_LEAST_SPANS, _ceil(rows, _SPAN_ROWS)))
@@ -165,12 +168,15 @@ def _show(part: int, job: _Job) -> int:
 
 def _named(members: pa.Table) -> pa.Table:
     """Members as other steps read them: ids in hex, the cluster under its keeper's id."""
-    ids, keepers = ([value.hex() for value in members[name].to_pylist()] for name in ("id", "keeper"))
+    ids, keepers, beside = (
+        [value and value.hex() for value in members[name].to_pylist()] for name in ("id", "keeper", "beside")
+    )
     return pa.table(
         {
             "id": pa.array(ids, pa.string()),
             "cluster": pa.array(keepers, pa.string()),
             "keeper": pa.array(keepers, pa.string()),
+            "beside": pa.array(beside, pa.string()),
             "similarity": members["similarity"],
         }
     )
@@ -201,7 +207,7 @@ def _split(table: pa.Table, number: np.ndarray, count: int) -> list[pa.Table]:
     order = np.argsort(number, kind="stable")
     ends = np.searchsorted(number[order], np.arange(count + 1))
     table = table.take(pa.array(order))
-    return [table.slice(begin, end - begin) for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [table.slice(begin, end - begin) for begin, end in itertools.pairwise(ends)]
 
 
 def _ceil(rows: int, size: int) -> int:

@@ -6,10 +6,12 @@ before any other does; its cluster is its own, and nothing of it stays.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.alike.near import NearSettings, ranks
 from pipeline.alike.signatures import SMALL_GROUP, Sketches, all_pairs, likely_pairs
@@ -17,28 +19,62 @@ from pipeline.alike.signatures import SMALL_GROUP, Sketches, all_pairs, likely_p
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MEMBERS = pa.schema(
-    [("id", pa.binary(16)), ("shard", pa.int32()), ("keeper", pa.binary(16)), ("similarity", pa.float64())]
+    [
+        ("id", pa.binary(16)),
+        ("shard", pa.int32()),
+        ("keeper", pa.binary(16)),
+        ("beside", pa.binary(16)),
+        ("similarity", pa.float64()),
+    ]
 )
-"""One row a problem in a cluster of two or more; the keeper's own similarity is 1."""
+"""One row a problem in a cluster of two or more; the keeper's own similarity is 1. `beside` is the keeper where it fell
+out as a benchmark's, so that nothing of the cluster stays."""
+
+_LEAST_ROWS = 1000
+"""Rows that a set is taken to have at least when words are weighed: in a few, nothing is known to be common."""
+_MANY, _MANY_WITH_NUMBERS = 8, 32
+"""Rows of one key from which on a template is looked for: with up to two different numbers, and with more."""
+_FLOOR = 1e-6
+"""What a hash that all have still weighs: texts that are the same are alike in any company."""
 
 
 def clusters(table: pa.Table, *, settings: NearSettings) -> pa.Table:
-    """The members of the clusters among sketches, in order of id; whatever the order of the sketches."""
+    """The members of the clusters among all sketches of some keys, by id; whatever the order of the sketches."""
+    common = _counted(table)
     table = _several(table)
     order = np.lexsort((ranks(table), table["key"].to_numpy()))
     table = table.take(pa.array(order)).combine_chunks()
-    rank = ranks(table)
-    key = table["key"].to_numpy()
-    a, b, similarity = _edges(_sketches(table), _bounds(key), settings)
+    dropped = table["dropped"].to_numpy()
     # What is like a benchmark's row must be found beside it, not beside another row that took it first.
-    first = np.where(table["dropped"].to_numpy(), rank - len(rank), rank)
-    rows, keepers, similar = _stars(first, a, b, similarity)
+    first = ranks(table) - len(table) * dropped
+    bounds = _bounds(table["key"].to_numpy())
+    rows, keepers, similar = _stars(first, *_edges(_sketches(table, common, bounds, settings), bounds))
     ids = table["id"].combine_chunks() if len(table) else pa.array([], pa.binary(16))
-    members = pa.table(
-        [ids.take(pa.array(rows)), table["shard"].take(pa.array(rows)), ids.take(pa.array(keepers)), pa.array(similar)],
-        schema=MEMBERS,
-    )
-    return members.sort_by("id")
+    kept = ids.take(pa.array(keepers))
+    beside = pc.if_else(pa.array(dropped[keepers]), kept, pa.scalar(None, kept.type))
+    columns = [ids.take(pa.array(rows)), table["shard"].take(pa.array(rows)), kept, beside, pa.array(similar)]
+    return pa.table(columns, schema=MEMBERS).sort_by("id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """How many of `rows` rows have a hash: of the n-th smallest, `counts[n]`."""
+
+    hashes: Array
+    counts: Array
+    rows: int
+
+    def rarity(self, values: Array) -> Array:
+        """The inverse document frequency of hashes, 1 for what one row has and 0 for what all have."""
+        of = max(self.rows, _LEAST_ROWS)
+        counts = self.counts[np.searchsorted(self.hashes, values)]
+        rare: Array = np.maximum(1 - np.log(counts) / np.log(of), 0)
+        return rare
+
+
+def _counted(table: pa.Table) -> _Common:
+    hashes, counts = np.unique(pc.list_flatten(table["sketch"]).to_numpy(), return_counts=True)
+    return _Common(hashes, counts, len(table))
 
 
 def _several(table: pa.Table) -> pa.Table:
@@ -47,13 +83,28 @@ def _several(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(counts[place] > 1))
 
 
-def _sketches(table: pa.Table) -> Sketches:
+def _sketches(table: pa.Table, common: _Common, bounds: Array, settings: NearSettings) -> Sketches:
+    """The sketches without repeated hashes, each hash weighted by how rare it is."""
     column = table["sketch"].combine_chunks()
-    if not len(column):
-        return Sketches(np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64))
-    starts = column.offsets.to_numpy().astype(np.int64)
-    values = column.values.to_numpy()
-    return Sketches(values, starts, table["numbers"].to_numpy().astype(np.int64))
+    row = np.repeat(np.arange(len(table)), np.diff(column.offsets.to_numpy())) if len(table) else np.empty(0, np.int64)
+    packed = np.unique(row << 32 | pc.list_flatten(table["sketch"]).to_numpy().astype(np.int64))
+    row, values = packed >> 32, packed.astype(np.uint32)
+    starts = np.append(0, np.cumsum(np.bincount(row, minlength=len(table))))
+    numbers = np.minimum(table["numbers"].to_numpy(), len(settings.similarity) - 1)
+    # What all of a template have in common is no likeness: where many rows have one key, rare is what few of them have.
+    group = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    many = np.diff(bounds) >= np.where(numbers[bounds[:-1]] < len(settings.similarity) - 1, _MANY, _MANY_WITH_NUMBERS)
+    weights = common.rarity(values) * _local(group[row] << 32 | values, np.diff(bounds)[group[row]], many[group[row]])
+    return Sketches(values, weights + _FLOOR, starts, np.array(settings.similarity)[numbers])
+
+
+def _local(packed: Array, sizes: Array, many: Array) -> Array:
+    """How rare each hash is in its group: 1 for what two rows have, 0 for what all have; 1 where not `many` are."""
+    weights = np.ones(len(packed))
+    _, place, counts = np.unique(packed[many], return_inverse=True, return_counts=True)
+    sizes = sizes[many]
+    weights[many] = np.clip(np.log(sizes / counts[place]) / np.log(sizes / 2.5), 0, 1)
+    return weights
 
 
 def _bounds(key: Array) -> Array:
@@ -62,31 +113,30 @@ def _bounds(key: Array) -> Array:
     return np.append(begins, len(key))
 
 
-def _edges(sketches: Sketches, bounds: Array, settings: NearSettings) -> tuple[Array, Array, Array]:
+def _edges(sketches: Sketches, bounds: Array) -> tuple[Array, Array, Array]:
     """The pairs of rows that are alike, and how much."""
     starts, sizes = bounds[:-1], np.diff(bounds)
     small = sizes <= SMALL_GROUP
-    found = [_alike(sketches, *all_pairs(starts[small], sizes[small]), settings)]
+    found: list[tuple[Array, ...]] = [_alike(sketches, *all_pairs(starts[small], sizes[small]))]
     if not small.all():
         group = np.repeat(np.arange(len(sizes)), sizes)
         rows = np.flatnonzero(~small[group])
-        edges = _alike(sketches, *likely_pairs(sketches, rows, group[rows], settings=settings), settings)
+        edges = _alike(sketches, *likely_pairs(sketches, rows, group[rows]))
         # LSH misses some: in what hangs together and is small, every pair is compared after all.
         label = components(len(group), edges[0], edges[1])
         order = np.argsort(label, kind="stable")
         runs = _bounds(label[order])
         few = (np.diff(runs) > 1) & (np.diff(runs) <= SMALL_GROUP)
         a, b = all_pairs(runs[:-1][few], np.diff(runs)[few])
-        closed = _alike(sketches, order[a], order[b], settings)
         loose = ~np.isin(label[edges[0]], label[order[runs[:-1][few]]])
-        found += [closed, tuple(part[loose] for part in edges)]
+        found += [_alike(sketches, order[a], order[b]), tuple(part[loose] for part in edges)]
     a, b, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return a, b, similarity
 
 
-def _alike(sketches: Sketches, a: Array, b: Array, settings: NearSettings) -> tuple[Array, Array, Array]:
-    similarity = sketches.similarity(a, b, settings=settings)
-    enough = similarity >= settings.similarity
+def _alike(sketches: Sketches, a: Array, b: Array) -> tuple[Array, Array, Array]:
+    similarity = sketches.similarity(a, b)
+    enough = similarity >= sketches.wanted[a] - 1e-9
     return a[enough], b[enough], similarity[enough]
 
 

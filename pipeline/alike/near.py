@@ -2,14 +2,14 @@
 
 Other numbers, or another answer, make another problem, however alike the texts are. So a problem has a key, the hash
 of the numbers in its prompt and of its answer's value, and only problems with one key are ever compared. What is
-compared is a sketch: the hashes of the prompt's words and pairs of neighbouring words, where names of people and
-letters of variables are all one.
+compared is a sketch: the hashes of the prompt's words and pairs of neighbouring words, where a name or a variable is
+only its place among them.
 """
 
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from pipeline.settings import Settings
 from pipeline.written import exact_number
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+Share = Annotated[float, Field(gt=0, le=1)]
 
 NEEDED = ["id", "source", "kind", "prompt", "answer", "solution", "drop"]
 """The columns of a problem that its sketch is made of."""
@@ -45,17 +47,27 @@ SKETCHES = pa.schema(
 the characters of its solution."""
 
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{1,40}")
+_DATES = frozenset(
+    """monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
+    september october november december""".split()  # noqa: SIM905
+)
+_ANY_QUOTE = re.compile("[\"'\u2018-\u201f]")
+_QUOTED = re.compile(
+    "[\"\u201c\u201d]([^\"\u201c\u201d]{1,80})[\"\u201c\u201d]|(?<![a-zA-Z0-9])['\u2018]([^'\u2018\u2019]{1,80})['\u2019](?![a-zA-Z])"
+)
+_WITH_UNIT = re.compile(r"[0-9.]+(?: (?!pi\b|infinity\b|and\b|or\b|sqrt\b|to\b)[a-z]{2,}){1,3}")
+_BRACKETS = re.compile(r"[(\[,=:]")
 _COMPARED = frozenset({"math", "text", "choice"})
-_PLACEHOLDER = 2
 
 
 class NearSettings(Settings):
     """When two problems with the same numbers and the same answer say the same."""
 
-    similarity: float = Field(default=0.4, gt=0, le=1)
-    """Share of their words and pairs of words that two prompts have in common at least (Jaccard), 0 to 1."""
-    number_weight: int = Field(default=5, ge=0)
-    """How many words in common each different number counts as that two prompts share."""
+    similarity: tuple[Share, Share, Share, Share, Share] = (0.9, 0.75, 0.35, 0.2, 0.15)
+    """Share of their words and pairs of words that two prompts have in common at least (Jaccard, 0 to 1; rare ones weigh
+    more): with no different numbers in both, with one, two, three, and more. The more numbers two problems share
+    beside their answer, the less is it by chance. Unrelated problems are below 0.1.
+    """
 
 
 def takes_part(drop: str | None) -> bool:
@@ -112,17 +124,39 @@ def _keyed(problems: pa.Table) -> tuple[list[int], list[int], list[int], list[in
         said = words(prompt)
         # A one is as often a pronoun, and a number may be said twice.
         different = sorted(set(numbers(said)) - {"1"})
-        keys.append(xxhash.xxh3_64_intdigest("|".join([*different, answer_value(answer, kind)]).encode()))
-        counts.append(min(len(different), 1000))
-        names = {name.lower() for name in _NAME.findall(prompt)}
-        hashes = [_PLACEHOLDER if w in names else _hash(w) for w in said] if names else [*map(_hash, said)]
+        value = answer_value(answer, kind)
+        keys.append(xxhash.xxh3_64_intdigest("|".join([*different, *_quoted(prompt), value]).encode()))
+        # Where answers can't tell two problems apart, numbers that a template brings along would do too little.
+        counts.append(min(len(different), 1000) if value else 0)
+        hashes = [*map(_hash, _without_names(said, prompt))]
         flat += hashes
         sizes.append(len(hashes))
     return keys, counts, flat, sizes
 
 
+def _quoted(prompt: str) -> list[str]:
+    """What a prompt sets in quotes: as much part of the question as its numbers are."""
+    if not _ANY_QUOTE.search(prompt):
+        return []
+    return sorted(" ".join(words(found)) for pair in _QUOTED.findall(prompt) for found in pair if found)
+
+
+def _without_names(said: list[str], prompt: str) -> list[str]:
+    """The words with each letter of a variable and each name as its place among them: Tom and x are ~0 and ~1."""
+    names = {name.lower() for name in _NAME.findall(prompt)} - _DATES
+    if not names and min(map(len, said), default=2) > 1:
+        return said
+    places: dict[str, str] = {}
+    changed = []
+    for word, after in zip(said, [*said[1:], ""], strict=True):
+        if word in names or (len(word) == 1 and word.isalpha() and not (word == "a" and len(after) > 1)):
+            word = places.setdefault(word, f"~{len(places)}")
+        changed.append(word)
+    return changed
+
+
 def answer_value(answer: str, kind: str) -> str:
-    """The same text for answers that say the same: 0.5 and 1/2, 5 and 5 cm, 2x + 1 and 2y + 1."""
+    """The same text for answers that say the same (0.5 and 1/2, 5 and 5 cm, 2x + 1 and 2y + 1); empty where none can."""
     if kind not in _COMPARED:
         return ""
     if answer.isdecimal() and answer.isascii():
@@ -130,40 +164,47 @@ def answer_value(answer: str, kind: str) -> str:
     if (number := exact_number(answer)) is not None:
         return str(number)
     said = words(answer)
-    found = numbers(said)
-    if (
-        len(found) == 1
-        and "pi" not in said
-        and all(len(word) > 1 and word.isalpha() for word in said if word not in found)
-    ):
-        return found[0]
-    return " ".join("~" if len(word) == 1 and word.isalpha() and len(said) > 1 else word for word in said)
+    if said == ["none"]:
+        return ""
+    if _WITH_UNIT.fullmatch(" ".join(said)) and not _BRACKETS.search(answer):
+        return said[0]
+    places: dict[str, str] = {}
+    letters = len(said) > 1
+    return " ".join(
+        places.setdefault(w, f"~{len(places)}") if letters and len(w) == 1 and w.isalpha() else w for w in said
+    )
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _hash(word: str) -> int:
-    """63 bits of a word's hash, then whether it is a number; letters of variables are all one."""
-    if len(word) == 1 and word.isalpha() and word.isascii():
-        return _PLACEHOLDER
+    """63 bits of a word's hash, then whether it is a number."""
     hashed: int = xxhash.xxh3_64_intdigest(word.encode())
     return hashed | 1 if word[0].isdigit() else hashed & ~1
 
 
 def _sketched(hashes: Array, sizes: Array) -> tuple[Array, Array]:
-    """The sorted different hashes (32 bits) of each row's words and pairs, one row after another, and the rows' ends."""
-    row = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-    word = (hashes & np.uint64(1)) == 0
-    beside = row[1:] == row[:-1]
-    pairs = _mixed(hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) + hashes[1:])[beside]
-    singles = _mixed(hashes[word])
-    packed = np.concatenate([row[word], row[:-1][beside]]) << np.uint64(32)
-    packed |= np.concatenate([singles, pairs]) >> np.uint64(32)
-    packed = np.unique(packed)
-    row = (packed >> np.uint64(32)).astype(np.int64)
-    found = np.bincount(row, minlength=len(sizes))
-    place = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)
-    kept = place < LONGEST_SKETCH
-    return packed[kept].astype(np.uint32), np.cumsum(np.minimum(found, LONGEST_SKETCH))
+    """The hashes (32 bits) of each row's words and pairs, one row after another, some repeated; the rows' ends."""
+    ends = np.cumsum(sizes)
+    both = np.empty((len(hashes), 2), np.uint64)
+    both[:, 0] = hashes
+    both[:-1, 1] = hashes[:-1] * np.uint64(0x9E3779B97F4A7C15) + hashes[1:]
+    kept = np.ones(both.shape, bool)
+    kept[:, 0] = (hashes & np.uint64(1)) == 0  # a number alone says nothing where all have it
+    kept[ends[sizes > 0] - 1, 1] = False  # the last word has no neighbour
+    values = (_mixed(both[kept]) >> np.uint64(32)).astype(np.uint32)
+    found = np.add.reduceat(np.append(kept.sum(axis=1), 0), ends - sizes) * (sizes > 0)
+    return _cut(values, np.asarray(found, np.int64))
+
+
+def _cut(values: Array, sizes: Array) -> tuple[Array, Array]:
+    """The same rows, those that are too long with their smallest different hashes; and the rows' ends."""
+    long = np.flatnonzero(sizes > LONGEST_SKETCH)
+    if not len(long):
+        return values, np.cumsum(sizes)
+    rows = np.split(values, np.cumsum(sizes)[:-1])
+    for row in long:
+        rows[row] = np.unique(rows[row])[:LONGEST_SKETCH]
+    return np.concatenate(rows), np.cumsum([len(row) for row in rows])
 
 
 def _mixed(hashes: Array) -> Array:

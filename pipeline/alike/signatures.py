@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.alike.near import LONGEST_SKETCH, NearSettings
+from pipeline.alike.near import LONGEST_SKETCH
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,28 +29,31 @@ _PAIRS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Sketches:
-    """Rows' sketches, and how many different numbers each has."""
+    """Rows' sketches, what each hash weighs in its row's group, and the similarity that each row asks for."""
 
     values: Array
+    weights: Array
     starts: Array
-    numbers: Array
+    wanted: Array
 
-    def similarity(self, a: Array, b: Array, *, settings: NearSettings) -> Array:
-        """The Jaccard similarity of each pair of rows (a[n], b[n]), each shared number weighted."""
+    def similarity(self, a: Array, b: Array) -> Array:
+        """The weighted Jaccard similarity of each pair of rows (a[n], b[n]) of one group."""
         parts = [slice(at, at + _PAIRS_AT_ONCE) for at in range(0, len(a), _PAIRS_AT_ONCE)]
-        found = [self._of_some(a[part], b[part], settings.number_weight) for part in parts]
+        found = [self._of_some(a[part], b[part]) for part in parts]
         return np.concatenate(found) if found else np.empty(0)
 
-    def _of_some(self, a: Array, b: Array, weight: int) -> Array:
+    def _of_some(self, a: Array, b: Array) -> Array:
         # Of a long text the smallest hashes are known, up to the largest of them: so far two sketches are comparable.
         limit = np.minimum(self._limit(a), self._limit(b))
-        (left, left_pair), (right, right_pair) = (self._hashes(rows, limit) for rows in (a, b))
-        packed = np.concatenate([left_pair << 32 | left, right_pair << 32 | right])
-        packed.sort()
-        shared = np.bincount(packed[:-1][packed[1:] == packed[:-1]] >> 32, minlength=len(a))
-        either = np.bincount(packed >> 32, minlength=len(a)) - shared
-        extra = weight * self.numbers[a]
-        return (shared + extra) / np.maximum(either + extra, 1)
+        left, right = (self._hashes(rows, limit) for rows in (a, b))
+        packed, weights = (np.concatenate(both) for both in zip(left, right, strict=True))
+        order = np.argsort(packed)
+        packed, weights = packed[order], weights[order]
+        twice = np.append(packed[1:] == packed[:-1], False)[: len(packed)]
+        either = np.bincount(packed[~twice] >> 32, weights[~twice], minlength=len(a))
+        shared = np.bincount(packed[twice] >> 32, weights[twice], minlength=len(a))
+        similarity: Array = shared / np.maximum(either, 1e-9)
+        return similarity
 
     def _limit(self, rows: Array) -> Array:
         ends = self.starts[rows + 1]
@@ -58,12 +61,12 @@ class Sketches:
         return np.where(cut, self.values[np.maximum(ends - 1, 0)], np.iinfo(np.uint32).max).astype(np.int64)
 
     def _hashes(self, rows: Array, limit: Array) -> tuple[Array, Array]:
-        """The hashes of some rows one after another, each with the place of its row."""
+        """The hashes of some rows one after another, above each its row's place, and their weights."""
         index, sizes = _flat(self.starts, rows)
         pair = np.repeat(np.arange(len(rows)), sizes)
         values = self.values[index].astype(np.int64)
         known = values <= limit[pair]
-        return values[known], pair[known]
+        return (pair << 32 | values)[known], self.weights[index][known]
 
 
 def all_pairs(starts: Array, sizes: Array) -> tuple[Array, Array]:
@@ -77,7 +80,7 @@ def all_pairs(starts: Array, sizes: Array) -> tuple[Array, Array]:
     return np.concatenate(firsts), np.concatenate(seconds)
 
 
-def likely_pairs(sketches: Sketches, rows: Array, groups: Array, *, settings: NearSettings) -> tuple[Array, Array]:
+def likely_pairs(sketches: Sketches, rows: Array, groups: Array) -> tuple[Array, Array]:
     """Pairs of `rows` of one group that share a band of their MinHash signatures, and seem alike by all of it.
 
     LSH: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, 3.4. Rows that share a band with thousands are
@@ -92,11 +95,7 @@ def likely_pairs(sketches: Sketches, rows: Array, groups: Array, *, settings: Ne
             a, b = order[:-step], order[step:]
             same = (hashed[0][a] == hashed[0][b]) & (groups[a] == groups[b])
             a, b = a[same], b[same]
-            alike = (signed[a] == signed[b]).mean(axis=1)
-            # The share of numbers is not in the signature: what the exact comparison may add is left room.
-            extra = settings.number_weight * sketches.numbers[rows[a]]
-            size = np.minimum(_sizes(sketches, rows[a]), _sizes(sketches, rows[b]))
-            near = (alike * size + extra) / np.maximum(size + extra, 1) >= settings.similarity - _SLACK
+            near = (signed[a] == signed[b]).mean(axis=1) >= sketches.wanted[rows[a]] - _SLACK
             a, b = a[near], b[near]
             found = np.union1d(found, np.minimum(a, b) * len(rows) + np.maximum(a, b))
     return rows[found // max(len(rows), 1)], rows[found % max(len(rows), 1)]
@@ -124,11 +123,6 @@ def _band(signed: Array, band: int) -> Array:
         mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     return mixed
-
-
-def _sizes(sketches: Sketches, rows: Array) -> Array:
-    sizes: Array = sketches.starts[rows + 1] - sketches.starts[rows]
-    return sizes
 
 
 def _flat(starts: Array, rows: Array) -> tuple[Array, Array]:

@@ -66,6 +66,10 @@ _SIGNS = {
     "\u2282": " subset ",
     "\u22a5": " perp ",
     "\u2225": " parallel ",
+    "\u2227": " and ",
+    "\u2228": " or ",
+    "\u00ac": " not ",
+    "\u2194": " iff ",
 }
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho - sigma tau upsilon"
 _SAME_SIGN = str.maketrans(
@@ -101,6 +105,9 @@ _SAME = {
     r"\varphi": "phi",
     r"\varepsilon": "epsilon",
     r"\land": "and",
+    r"\lor": "or",
+    r"\lnot": "not",
+    r"\neg": "not",
 }
 
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
