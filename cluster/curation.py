@@ -6,7 +6,7 @@ Every file is its own done mark, so a command that was killed goes on where it w
 rows a slice, by one shard, and by the index of the benchmarks; the driver sees counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -24,6 +24,7 @@ from pipeline.sources import Source, slices
 from pipeline.store import Store
 
 _BUFFER_ROWS = 50_000
+_SAMPLE_ROWS, _SAMPLE_CHARS = 5000, 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Curation:
     def work(self) -> str:
         """The folder of what lies between the stages; it is deleted at the end."""
         return f"{self.folder}/work"
+
+    def parts(self, name: str) -> list[str]:
+        """The parts of one shard file, before they are joined."""
+        place = f"{self.work}/parts/{name.removesuffix('.parquet')}"
+        return [f"{place}/{part}" for part in self.store.names(place, ".parquet")]
 
     @property
     def files(self) -> list[str]:
@@ -132,6 +138,19 @@ def counted(to: Curation, folder: str) -> ProblemCounts:
     return counts
 
 
+def sample(store: Store, names: Iterable[str]) -> list[str]:
+    """Some thousand prompts of the first files, always the same: a problem's shard and id follow from its text."""
+    rows: list[tuple[str, str]] = []
+    for name in names:
+        table = store.read_columns(name, ["id", "prompt"])
+        rows += zip(
+            table["id"].to_pylist(), (text[:_SAMPLE_CHARS] for text in table["prompt"].to_pylist()), strict=True
+        )
+        if len(rows) >= _SAMPLE_ROWS:
+            break
+    return [text for _, text in sorted(set(rows))[:_SAMPLE_ROWS]]
+
+
 def small(source: Source, to: Curation) -> ProblemCounts:
     """Write the shard files of a source that fits into one task, such as a benchmark; nothing else is compared."""
     shards: dict[int, list[Problem]] = {number: [] for number in range(to.shards)}
@@ -147,12 +166,7 @@ def small(source: Source, to: Curation) -> ProblemCounts:
 
 
 def _settle(name: str, to: Curation, folder: str, *, index: Index | None) -> int:
-    place = f"{to.work}/parts/{name.removesuffix('.parquet')}"
-    problems = [
-        problem
-        for part in to.store.names(place, ".parquet")
-        for problem in from_table(to.store.read_table(f"{place}/{part}"), Problem)
-    ]
+    problems = [problem for part in to.parts(name) for problem in from_table(to.store.read_table(part), Problem)]
     found, matches = settle(problems, index=index, settings=to.settings)
     if matches:
         to.store.write_table(f"{to.folder}/matches/{name}", to_table(matches, Matched))

@@ -93,7 +93,8 @@ def _pack(
 def _documents(store: Store, generations: tuple[str, ...], tokenizer: Any) -> list[Document]:
     wanted = pa.array(generations)
     documents = []
-    for name in store.names("dataset", ".parquet"):
+    # What is held back for validation lies beside it.
+    for name in (name for name in store.names("dataset", ".parquet") if name.startswith("train-")):
         table = store.read_table(f"dataset/{name}", columns=["messages", "generation"])
         table = table.filter(pc.is_in(table["generation"], value_set=wanted))
         documents += [encode(messages, tokenizer) for messages in table["messages"].to_pylist()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cluster.curation import Curation, compared, counted, read, settled, shard_name, small
+from cluster.curation import Curation, compared, counted, read, sample, settled, shard_name, small
 from cluster.each import each
 from cluster.session import session
 from jobs.draws import nothing_new
@@ -11,7 +11,7 @@ from jobs.rate import clear, rate
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.worst import at_most, in_all, most_tokens
-from pipeline.alike.overlap import index_of
+from pipeline.alike.overlap import Index, index_of
 from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
 from pipeline.errors import Stop
@@ -91,7 +91,6 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     """Every stage that is not done, the last one into the step's folder; returns what each tells beside the drops."""
     sources = [source.name for source in recipe.sources]
     every = [(name, problem) for name, problems in held_out.items() for problem in problems]
-    index = index_of(held_out, recipe.curate.overlap) if held_out else None
     stages: list[tuple[str, Callable[[str, str], Summary]]] = []
     if "near_duplicate" in recipe.curate.rules:
         stages.append(("near", lambda at, then: {"near": compared(to, at, then, sources=sources)}))
@@ -102,6 +101,8 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
     folders[-1] = to.folder
     read(recipe.sources, to)
+    texts = sample(to.store, (part for name in to.files for part in to.parts(name))) if held_out else []
+    index = index_of(held_out, recipe.curate.overlap, sample=texts) if held_out else None
     settled(to, folders[0], index=index)
     told: Summary = {}
     for (_, stage), at, then in zip(stages, folders[:-1], folders[1:], strict=True):
@@ -176,6 +177,14 @@ def held_out_problems(recipe: Recipe, store: Store) -> dict[str, list[Problem]]:
 def held_out(recipe: Recipe, store: Store) -> frozenset[str]:
     """The ids of all benchmark problems."""
     return frozenset(problem.id for problems in held_out_problems(recipe, store).values() for problem in problems)
+
+
+def index_over(recipe: Recipe, store: Store) -> Index | None:
+    """The index of all benchmark problems, for the traces that were made of the curated ones; None without any."""
+    if not recipe.evaluate.benchmarks:
+        return None
+    texts = sample(store, (f"problems/{name}" for name in store.names("problems", ".parquet")))
+    return index_of(held_out_problems(recipe, store), recipe.curate.overlap, sample=texts)
 
 
 def known_size(recipe: Recipe) -> int:

@@ -1,14 +1,16 @@
 """A run with a data set, made from a handful of traces by our own code, without Ray."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import yaml
 from rows import trace
 
 from pipeline.card import write_card
-from pipeline.choose import ChooseSettings, choose, examples
+from pipeline.choosing.example import examples, llama_factory, pairs
+from pipeline.record import Trace
 from pipeline.store import Store
 
 RECIPE = {
@@ -44,35 +46,24 @@ def made_run(folder: Path) -> Store:
     store.write_json("summary/curate.json", CURATED)
     store.write_json("summary/distill.json", DISTILLED)
     traces = [_trace(n) for n in range(10)]
-    kept = examples(choose(traces, settings=ChooseSettings(), held_out=frozenset()), templates={})
-    kept = kept.append_column("subject", pa.array(["algebra", "number theory"] * 5))
-    kept = kept.append_column("pass_rate", pa.array([0.0, 0.25, 0.5, 0.75, 1.0] * 2))
-    for name, start, rows in (("train-00000", 0, 5), ("train-00001", 5, 3), ("validation-00000", 8, 2)):
-        store.write_table(f"dataset/{name}.parquet", kept.slice(start, rows))
-    store.write_table("dataset/preference/pairs-00000.parquet", _pairs())
+    for name, part in {"train-00000": traces[:5], "train-00001": traces[5:8], "validation-00000": traces[8:]}.items():
+        store.write_table(f"dataset/{name}.parquet", _examples(part))
+    sides = [(one, replace(one, reply="\\boxed{0}", found="0", verdict="wrong", draw=1)) for one in traces[1:3]]
+    table = pairs(sides, student_tokens=[(5, 4), (6, None)], templates={})
+    store.write_table("dataset/preference/pairs-00000.parquet", table)
+    store.write_json("dataset/dataset_info.json", llama_factory("made"))
     write_card(store, chosen={"examples": 10, "tokens": 70, "dropped": {"wrong": 5, "enough": 1}})
     store.write_json("dataset/step.json", {"fingerprint": "made", "done": True})
     return store
 
 
-def _trace(n: int) -> Any:
-    columns = (
-        {"source": "more|sums", "licence": "unknown"} if n % 5 == 4 else {"source": "sums", "licence": "Apache 2.0"}
-    )
-    columns |= {"thought": f"{n} and {n}.", "reply": f"\\boxed{{{2 * n}}}", "found": str(2 * n), "answer": str(2 * n)}
-    return trace(f"What is {n} + {n}?", thought_tokens=10 * n, reply_tokens=n + 1, **columns)
+def _examples(traces: Sequence[Trace]) -> pa.Table:
+    tokens = [trace.reply_tokens for trace in traces]
+    return examples(traces, student_tokens=tokens, agreement=[None] * len(traces), templates={})
 
 
-def _pairs() -> pa.Table:
-    def said(role: str, text: str) -> list[dict[str, str]]:
-        return [{"role": role, "content": text}]
-
-    return pa.table(
-        {
-            "prompt": [said("user", "What is 1 + 1?"), said("user", "What is 2 + 2?")],
-            "chosen": [said("assistant", "It is 2."), said("assistant", "It is 4.")],
-            "rejected": [said("assistant", "It is 3."), said("assistant", "It is 5.")],
-            "problem_id": ["a" * 32, "b" * 32],
-            "source": ["sums", "sums"],
-        }
-    )
+def _trace(n: int) -> Trace:
+    told = {"source": "more|sums", "licence": "unknown"} if n % 5 == 4 else {"source": "sums", "licence": "Apache 2.0"}
+    told |= {"thought": f"{n} and {n}.", "reply": f"\\boxed{{{2 * n}}}", "found": str(2 * n), "answer": str(2 * n)}
+    told |= {"subject": ("algebra", "number theory")[n % 2], "pass_rate": n % 5 / 4, "pass_draws": 4}
+    return trace(f"What is {n} + {n}?", thought_tokens=10 * n, reply_tokens=n + 1, **told)

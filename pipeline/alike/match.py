@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.alike.overlap import Match
+from pipeline.alike.overlap import Index, Match
 from pipeline.alike.words import words
+from pipeline.prompts import join
+from pipeline.record import Trace
 
 SHOWN_CHARS = 4000
 """Of a longer text the part is written, so many characters long, that has the most of what is shared."""
@@ -74,3 +76,16 @@ def _part(text: str, shared: Sequence[str]) -> str:
 
 def _neighbours(run: Sequence[str]) -> set[tuple[str, ...]]:
     return set(zip(run, run[1:], run[2:], strict=False))
+
+
+def recited(traces: Sequence[Trace], *, index: Index | None) -> list[tuple[str, Matched] | None]:
+    """Of each trace that recites a held-out problem: what was found in one line, and with both texts."""
+    if index is None:
+        return [None] * len(traces)
+    texts = [join(thought=trace.thought, reply=trace.reply) for trace in traces]
+    found = index.traces(texts, own=[trace.prompt for trace in traces])
+    return [
+        match
+        and (why(match), matched(match, where="trace", id=trace.id, source=trace.source, text=text, draw=trace.draw))
+        for trace, text, match in zip(traces, texts, found, strict=True)
+    ]
