@@ -35,8 +35,8 @@ PROMPTS = {
         "First problem:\n{prompt}\n\n"
         "Second problem:\n{solution}\n\n"
         "They are the same if whoever has solved one knows the answer of the other: it may be a translation, or say "
-        "the same in other words, with other names, letters or units. They are different if a number, a condition or the "
-        "question differs, so that the answer may be another. Say in a sentence or two what differs. Then end with "
+        "the same in other words, with other names, letters or units. They are different if a number, a condition or "
+        "the question differs, so that the answer may be another. Say in a sentence or two what differs. Then end with "
         "\\boxed{{same}}, \\boxed{{different}} or \\boxed{{unsure}}."
     ),
 }

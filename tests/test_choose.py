@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from rows import trace
 
+from pipeline.alike.match import Matched
 from pipeline.choose import ChooseSettings
 from pipeline.choosing.example import EXAMPLE_SCHEMA, examples
 from pipeline.choosing.judge import Finding, judge
@@ -30,10 +31,14 @@ def judged(
     def rule(one: Trace, tokens: int) -> Finding:
         return ("loop", f"{tokens} tokens") if broken in one.thought else None
 
-    def leaks(many: Sequence[Trace]) -> Sequence[Finding]:
-        return [("benchmark_ngram", "a run") if leaked in one.thought else None for one in many]
+    def leaks(many: Sequence[Trace]) -> Sequence[tuple[str, Matched] | None]:
+        return [("a run", found(one)) if leaked in one.thought else None for one in many]
 
-    return judge(
+    def found(one: Trace) -> Matched:
+        told = {"layer": "benchmark_ngram", "benchmark": "b", "benchmark_id": "0", "score": 1.0, "shared": leaked}
+        return Matched(where="trace", id=one.id, source=one.source, text=one.thought, benchmark_text="t", **told)
+
+    table, recited = judge(
         traces,
         settings=ChooseSettings(**settings),
         seed=1,
@@ -42,6 +47,8 @@ def judged(
         rules=rule,
         leaks=leaks,
     )
+    assert len(recited) == table["drop"].to_pylist().count("trace_in_benchmark")
+    return table
 
 
 def chosen(*traces: Trace, **settings: object) -> dict[tuple[str, str, int], str | None]:
@@ -107,11 +114,6 @@ def test_shortest_and_longest_go_by_tokens() -> None:
     assert [draw for draw, drop in drops(*traces, order="shortest").items() if drop is None] == [1]
     assert [draw for draw, drop in drops(*traces, order="longest").items() if drop is None] == [2]
     assert [draw for draw, drop in drops(*traces, order="draw").items() if drop is None] == [0]
-
-
-def test_a_thought_can_be_demanded() -> None:
-    assert drops(trace(thought=""), thought="needed") == {0: "no_thought"}
-    assert drops(trace(thought=""), thought="any") == {0: None}
 
 
 def test_generations_and_problems_have_their_own_quota() -> None:

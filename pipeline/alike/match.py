@@ -85,7 +85,8 @@ def recited(traces: Sequence[Trace], *, index: Index | None) -> list[tuple[str, 
     texts = [join(thought=trace.thought, reply=trace.reply) for trace in traces]
     found = index.traces(texts, own=[trace.prompt for trace in traces])
     return [
-        match
-        and (why(match), matched(match, where="trace", id=trace.id, source=trace.source, text=text, draw=trace.draw))
+        None
+        if match is None
+        else (why(match), matched(match, where="trace", id=trace.id, source=trace.source, text=text, draw=trace.draw))
         for trace, text, match in zip(traces, texts, found, strict=True)
     ]
