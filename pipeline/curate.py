@@ -1,43 +1,74 @@
 """From raw rows to problems: each rule has a name, and what falls out keeps its row with that name in `drop`."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
-from pipeline.golds import bad_gold
 from pipeline.record import Problem, problem_id
-from pipeline.settings import Settings
+from pipeline.rules.normalise import normal_answer, normal_prompt
+from pipeline.rules.row import unfit
+from pipeline.rules.settings import RowSettings
 from pipeline.source_files import Slice
 from pipeline.sources import Raw, Source, read
 from pipeline.written import exact_number, normal
 
-Rule = Literal["no_prompt", "no_answer", "bad_gold", "image", "duplicate", "conflicting_answer", "in_benchmark"]
+Rule = Literal[
+    "no_prompt",
+    "no_answer",
+    "too_long",
+    "too_short",
+    "image",
+    "broken_latex",
+    "given_away",
+    "proof",
+    "open_ended",
+    "multi_part",
+    "multiple_answers",
+    "answer_type",
+    "language",
+    "bad_gold",
+    "duplicate",
+    "conflicting_answer",
+    "in_benchmark",
+    "benchmark_ngram",
+    "benchmark_near",
+    "benchmark_paraphrase",
+    "trace_in_benchmark",
+    "near_duplicate",
+    "beside_benchmark",
+    "too_easy",
+    "too_hard",
+]
+"""What a problem, or a trace, may be dropped for."""
 
-_IMAGE = re.compile(
-    r"""(?ix)
-    \[asy\] | \\includegraphics | !\[[^\]]*\]\( | <img\b | \.(?:png|jpe?g|gif|svg)\b
-    | \b(?:in|see|from|on)\s+the\s+(?:\w+\s+)?(?:figure|diagram|picture|image|drawing)\b
-    | \b(?:figure|diagram|picture|image|drawing|graph)\s+(?:is\s+|are\s+)?(?:shown\s+)?(?:below|above|shown)\b
-    | \b(?:as|is|are)\s+(?:shown|pictured|depicted|illustrated)\s*(?:[.,:;]|below|above|$)
-    | \bshown\s+(?:below|above)\b
-    """
-)
 
-
-class CurateSettings(Settings):
+class CurateSettings(RowSettings):
     """Which problems are kept."""
 
     rules: tuple[Rule, ...] = (
         "no_prompt",
         "no_answer",
-        "bad_gold",
+        "too_long",
+        "too_short",
         "image",
+        "broken_latex",
+        "given_away",
+        "proof",
+        "open_ended",
+        "multi_part",
+        "answer_type",
+        "language",
+        "bad_gold",
         "duplicate",
         "conflicting_answer",
         "in_benchmark",
     )
-    """The rules that drop a problem. no_prompt, no_answer, bad_gold and duplicate always hold."""
+    """The rules that drop a problem. no_prompt, no_answer, bad_gold and duplicate always hold; answer_type and language
+    drop nothing until they are told what is wanted; multiple_answers is not among them, as the verifier can judge
+    several answers."""
+    normalise: bool = True
+    """Whether HTML, unseen characters, "Problem 3.", points and instructions are taken from prompts, and boxes and
+    dollar signs from answers. The source's own text stays in raw_prompt and raw_answer where something changed."""
 
 
 def problems_of(source: Source, part: Slice, *, settings: CurateSettings) -> Iterator[Problem]:
@@ -73,29 +104,27 @@ def _value(answer: str) -> str:
 
 
 def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:
-    drop = None
-    if raw.prompt is None:
-        drop = "no_prompt"
-    elif raw.answer is None:
-        drop = "no_answer"
-    bad = bad_gold(source.kind, raw.answer) if raw.answer is not None else None
-    if drop is None and bad is not None:
-        drop = "bad_gold"
-    image = _IMAGE.search(raw.prompt or "") if "image" in settings.rules else None
-    return Problem(
-        id=problem_id(raw.prompt or ""),
+    prompt, answer = raw.prompt or "", raw.answer or ""
+    if settings.normalise:
+        prompt, answer = normal_prompt(prompt, kind=source.kind), normal_answer(answer, kind=source.kind)
+    problem = Problem(
+        id=problem_id(prompt),
         source=source.name,
         kind=source.kind,
-        prompt=raw.prompt or "",
-        answer=raw.answer or "",
+        prompt=prompt,
+        answer=answer,
         solution=raw.solution or "",
         licence=source.licence,
-        drop=drop or ("image" if image else None),
-        drop_why=bad if drop == "bad_gold" else image.group(0).strip() if image and not drop else None,
+        drop=None,
+        drop_why=None,
         row=raw.id,
         subject=raw.subject,
         level=raw.level,
+        raw_prompt=raw.prompt if prompt != (raw.prompt or "") else None,
+        raw_answer=raw.answer if answer != (raw.answer or "") else None,
     )
+    found = unfit(problem, settings, rules=settings.rules)
+    return problem if found is None else replace(problem, drop=found[0], drop_why=found[1] or None)
 
 
 def _against_others(

@@ -16,7 +16,7 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 SAID = {
     "en": [
         "How many apples are left if Tom eats $3$ of his $10$?",
-        "Find the sum of all prime numbers that are less than $20$.",
+        "What is the sum of all prime numbers below $20$?",
     ],
     "zh": ["小明有5个苹果，他给了小红2个，还剩几个？", "求函数$f(x)=x^2$的最小值"],
     "ja": ["太郎は5個のリンゴを持っています。2個あげました。", "$x$の値を求めよ"],
