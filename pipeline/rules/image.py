@@ -50,7 +50,7 @@ _SHOWN_SOMEHOW = re.compile(
     rf"""(?ix)
     \b(?:as|is|are|each|one|two|three|pattern|below|square|triangle|circle|cube|tile)\s+{_SHOWN}\b
         (?!\s+(?:that|to\s+(?:be|have)|by|on\s+(?:tv|television)|how|why|in\s+(?:section|theorem|class)|the\s+\w+\s+that|with|for\b))
-        \s*(?:[.,:;?)]|\bbelow\b|\babove\b|\bhere\b|\bin\b|\bat\b|\bto\s+the\b|$)
+        \s*(?:[.,:;?)]|\bbelow\b|\babove\b|\bhere\b|\bat\s+(?:the\s+)?(?:left|right)\b|\bto\s+the\b|$)
     | \b{_SHOWN}\s+(?:below|above|here|at\s+(?:the\s+)?(?:right|left)|(?:on|to)\s+the\s+(?:right|left)|in\s+(?:the\s+)?{_THING})\b
     """
 )

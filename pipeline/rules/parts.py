@@ -7,7 +7,9 @@ are marked in the same way, and order nothing.
 import re
 
 from pipeline.record import Problem
-from pipeline.rules.asking import asks
+from pipeline.rules.asking import asks_value
+from pipeline.rules.open_ended import asks_words
+from pipeline.rules.proof import asks_proof
 from pipeline.rules.quoting import quoted
 from pipeline.rules.settings import RowSettings
 
@@ -70,9 +72,13 @@ def _in_order(text: str, names: tuple[str, ...], pattern: re.Pattern[str]) -> li
 def _are_parts(text: str, places: list[tuple[int, int]]) -> bool:
     ends = [start for start, _ in places[1:]] + [len(text)]
     pieces = [text[end:stop] for (_, end), stop in zip(places, ends, strict=True)]
-    if sum(asks(piece.strip()) for piece in pieces) > 1:
+    if sum(_asks(piece.strip()) for piece in pieces) > 1:
         return True
     stem = text[: places[0][0]][-300:]
     if _CHOICE_OF.search(stem):
         return False
     return _ORDERS_ALL.search(stem) is not None
+
+
+def _asks(piece: str) -> bool:
+    return "?" in piece or "\uff1f" in piece or asks_value(piece) or asks_proof(piece) or asks_words(piece)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pipeline.golds import bad_gold
 from pipeline.record import KINDS, Problem
 from pipeline.rules.answer_types import other_type
-from pipeline.rules.asking import open_ended, proof
 from pipeline.rules.given_away import given_away
 from pipeline.rules.image import image
 from pipeline.rules.latex import broken_latex
 from pipeline.rules.length import too_long, too_short
+from pipeline.rules.open_ended import open_ended
 from pipeline.rules.parts import multi_part
+from pipeline.rules.proof import proof
 from pipeline.rules.settings import RowSettings
 from pipeline.rules.several import multiple_answers
 from pipeline.rules.tongue import other_language

@@ -13,7 +13,7 @@ from pipeline.rules.quoting import quoted
 from pipeline.rules.settings import RowSettings
 
 _LONGEST = 2_000
-_THOUSANDS = re.compile(r"(?<=\d)\{?,\}?\\?!?(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r"(?<=\d)\{?,\}?(?:\\!\s?)?(?=\d{3}(?!\d))")
 _ESCAPED = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 _TOKEN = re.compile(
     r"\\left|\\right|\\[{}]|\\l(?:angle|brace|vert)|\\r(?:angle|brace|vert)|[()\[\]{}]|\$|[,;\uff0c\uff1b\u3001]|\\\\|\\(?:vee|lor|text|mbox|mathrm)\b|"
