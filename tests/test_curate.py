@@ -32,7 +32,7 @@ def test_a_good_row_becomes_a_problem(tmp_path: Path) -> None:
 
 
 def test_rows_without_prompt_or_answer_are_dropped_by_name(tmp_path: Path) -> None:
-    rows = curated(tmp_path, ("p", "5"), ("", "5"), (None, "5"), ("q", ""), ("r", None), (None, None))
+    rows = curated(tmp_path, ("1 + 1 = ?", "5"), ("", "5"), (None, "5"), ("q", ""), ("r", None), (None, None))
     assert [one.drop for one in rows] == [None, "no_prompt", "no_prompt", "no_answer", "no_answer", "no_prompt"]
 
 

@@ -19,17 +19,17 @@ _HOW_MUCH = (
 _ORDER = re.compile(
     rf"""(?imx)
     {BEGINS}(?<!how\ to\ )(?<!how\ you\ )(?<!how\ we\ )
-    (?:find(?!\s+(?:a|the)\s+proof) | determine(?!\s+whether\b) | compute | calculate | evaluate | solve | simplify
+    (?:find(?!\s+(?:a|the)\s+proof) | determine(?!\s+whether\b) | compute | calculate | evaluate | solve(?!\s+it\b) | simplify
     | factor(?:i[sz]e)?\b | convert\b | round\b | estimate | expand | work\s+out | figure\s+out | count\b | fill\s+in
-    | complete\s+the | express | rewrite | write\s+(?:[^\s.]+\s+){{0,12}}?(?:as|in)\b | enter | list\b | name\s+the
-    | give\s+(?:the|your|all|a\s+formula) | state\s+(?:the|your)
+    | complete\s+the | express | rewrite | write\s+(?:[^\s.]+\s+){{0,12}}?(?:as\s+(?:an?|the)|in\s+(?:the\s+form|terms|an?|simpl|lowest|standard|scientific|interval|base))\b | enter | list\b | name\s+the
+    | give\s+(?:the|your|all|a\s+formula) | state\s+(?:the|your\s+answer)
     | in\s+how\s+many | for\s+(?:which|what|how\s+many) | {_HOW_MUCH})
     """
 )
 _OPEN_QUESTION = re.compile(
     r"(?i)\bwhy\b|\bhow\s+(?:do|does|did|can|could|would|should|might|is|are|was|were|to)\b(?![^?]*\b(?:many|much)\b)"
     r"|\bwhat\s+(?:do|would|did)\s+(?:you|they|we)\s+(?:think|say|notice|conclude|expect)\b"
-    r"|\bwhat\s+can\s+(?:you|we|be)\s+(?:say|said|conclude)"
+    r"|\bdo\s+you\s+(?:think|agree|like|prefer|believe)\b|\bwhen\s+would\s+you\b|\bwhat\s+can\s+(?:you|we|be)\s+(?:say|said|conclude)"
     r"|\bwhat\s+(?:is|are)\s+(?:some|your\s+(?:opinion|thoughts|view)"
     r"|the\s+(?:advantages?|benefits?|reasons?|importance|significance|role|purpose|meaning|implications?))\b"
 )

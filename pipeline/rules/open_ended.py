@@ -18,8 +18,8 @@ _OPEN = re.compile(
         (?:[\w-]+\s+){{0,3}}(?:essay|story|poem|paragraph|report|letter|program|word\s+problem|problem|question|song
         |summary|script|plan|speech|article|quiz)
     | (?:give|provide|find|suggest|name|list)\s+(?:an?|one|some|two|three|several)\s+
-        (?:[\w-]+\s+){{0,3}}(?:examples?|reasons?|ways|strateg(?:y|ies)|methods|applications)
-    | propose\s | suggest\s+(?:an?|how)\b | (?:draw|sketch|plot|graph)\s+(?:an?|the|each|and|on|\$|\\)
+        (?:[\w-]+\s+){{0,3}}(?:examples?|reasons?|situations|ways|strateg(?:y|ies)|methods|applications)
+    | tell\s+me\s+(?:something|about)\b | support\s+your | propose\s | suggest\s+(?:an?|how)\b | (?:draw|sketch|plot|graph)\s+(?:an?|the|each|and|on|\$|\\)
     | develop\s+an?\b
     | construct\s+(?:an?|the)\s+(?:\w+\s+){{0,2}}
         (?:triangle|circle|square|line|segment|bisector|tangent|angle|point|table|diagram|model)\b
@@ -30,17 +30,20 @@ _WORDS = (
     "explain", "describe", "discuss", "design", "justify", "elaborate", "interpret", "comment on", "outline", "summari",
     "reflect", "investigat", "explore", "compare", "write", "compose", "create", "make up", "invent", "pose", "draft",
     "example", "reason", "ways", "strateg", "method", "application", "propose", "suggest", "draw", "sketch", "plot",
-    "graph", "develop", "construct",
+    "graph", "develop", "construct", "situation", "tell me", "support",
 )  # fmt: skip
+
+
+_OBJECT = re.compile(r"\$?(?:\\left)?\s*[(\[][^()\[\]]{1,100},[^()\[\]]{1,100}[)\]]\$?")
 
 
 def open_ended(problem: Problem, settings: RowSettings) -> str | None:
     """What it asks for that nothing can be compared with."""
     text = problem.prompt
-    found = _open(text)
-    # A number for gold says that a question with "how" asks for a number all the same.
-    if found is None and exact_number(problem.answer) is None:
-        found = open_question(text)
+    # A gold that can be compared says that a value was asked for, whatever the words.
+    if exact_number(problem.answer) is not None or _OBJECT.fullmatch(problem.answer.strip()):
+        return None
+    found = _open(text) or open_question(text)
     return None if found is None or asks_value(text) else quoted(found)
 
 

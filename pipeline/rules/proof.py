@@ -9,7 +9,7 @@ from pipeline.rules.settings import RowSettings
 
 _PROOF = re.compile(
     rf"""(?imx)
-    {BEGINS}(?:(?:must|should|needs?\s+to|have\s+to|has\s+to|carefully|rigorously|formally|directly|briefly)\s+)?
+    (?:{BEGINS}|\bhelp\s+me\s+)(?:(?:must|should|needs?\s+to|have\s+to|has\s+to|carefully|rigorously|formally|directly|briefly)\s+)?
     (?P<order>
       (?:dis)?prove\b(?!\s+(?:himself|herself|themselves|it\s+to|to\s+be))
     | show\s+(?:(?:directly|also|further|then|first)\s+)?that
@@ -21,11 +21,14 @@ _PROOF = re.compile(
     )[^\n.]{{0,60}}
     """
 )
+# "Can it be odd? Prove it" asks for the proof.
+_YES_OR_NO = re.compile(r"(?i)(?:(?<=[.?!\n]\s)|^)(?:is|are|does|do|can|could|must|has|have|will)\b[^.?!\n]{1,300}\?")
 _WORDS = ("prove", "show", "demonstrate", "verify", "establish", "deduce", "justify", "proof", "counterexample")
+_FOREIGN_WORDS = (" que ", " dass ", "beweis", "dimostra")
 _FOREIGN = re.compile(
     r"\u8bc1\u660e|\u6c42\u8bc1|\u8a3c\u660e|\u8a3c\u305b\u3088"
     r"|(?i:\b(?:\u0434\u043e\u043a\u0430\u0436\u0438\u0442\u0435|\u0434\u043e\u043a\u0430\u0437\u0430\u0442\u044c"
-    r"|demuestr[ae]|demostrar|prueb[ae]\s+que|d\u00e9montre[rz]?|prouve[rz]?|montre[rz]\s+que|beweisen?"
+    r"|demuestr[ae]|demostrar|prueb[ae]\s+que|d\u00e9montre[rz]?|prouve[rz]?|montre[rz]?\s+que|beweisen?"
     r"|zeigen?\s+sie,?\s+dass?|zeige,?\s+dass|mostre\s+que|prove\s+que|dimostra(?:re)?)\b)"
 )
 
@@ -37,7 +40,7 @@ def proof(problem: Problem, settings: RowSettings) -> str | None:
     if found is None:
         return None
     # "Show that there is a way to find x" orders no value; what follows the sentence may.
-    return None if asks_value(text) else quoted(found)
+    return None if asks_value(_YES_OR_NO.sub(" ", text)) else quoted(found)
 
 
 def asks_proof(text: str) -> bool:
@@ -49,5 +52,5 @@ def _proof(text: str) -> str | None:
     low = text.lower()
     if any(word in low for word in _WORDS) and (found := _PROOF.search(text)):
         return text[found.start("order") : found.end()]
-    foreign = None if low.isascii() else _FOREIGN.search(text)
+    foreign = _FOREIGN.search(text) if any(word in low for word in _FOREIGN_WORDS) or not low.isascii() else None
     return text[foreign.start() : foreign.end() + 40] if foreign else None
