@@ -24,7 +24,9 @@ _JUDGED_CHARACTERS = 250
 _FEWEST_WORDS = 4
 _LEAST_SURE = 0.5
 # Words that no other language has as often: quicker than the model, and surer where dishes or names are foreign.
-_ENGLISH = frozenset("the what how many and does that which each there they was were".split())
+_ENGLISH = frozenset(
+    ["the", "what", "how", "many", "and", "does", "that", "which", "each", "there", "they", "was", "were"]
+)
 _ENGLISH_SHARE = 8
 _FEWEST_SIGNS = 2
 _FEWEST_LETTERS = 4

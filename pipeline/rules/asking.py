@@ -13,15 +13,18 @@ BEGINS = (
 """Where a sentence, a formula or a part such as "(a)" ends, and an order may begin."""
 
 _HOW_MUCH = (
-    r"how\s+(?:many|much|long|far|old|tall|high|wide|deep|big|large|small|fast|often|heavy|late|early|soon|close|likely"
+    r"how\s+(?:many|much|long|far|old|tall|high|wide|deep|big|large|small|fast|often|heavy|late|early|soon"
+    r"|close|likely"
     r"|\w+er)\b"
 )
 _ORDER = re.compile(
     rf"""(?imx)
     {BEGINS}(?<!how\ to\ )(?<!how\ you\ )(?<!how\ we\ )
-    (?:find(?!\s+(?:a|the)\s+proof) | determine(?!\s+whether\b) | compute | calculate | evaluate | solve(?!\s+it\b) | simplify
+    (?:find(?!\s+(?:a|the)\s+proof) | determine(?!\s+whether\b) | compute | calculate | evaluate
+      | solve(?!\s+it\b) | simplify
     | factor(?:i[sz]e)?\b | convert\b | round\b | estimate | expand | work\s+out | figure\s+out | count\b | fill\s+in
-    | complete\s+the | express | rewrite | write\s+(?:[^\s.]+\s+){{0,12}}?(?:as\s+(?:an?|the)|in\s+(?:the\s+form|terms|an?|simpl|lowest|standard|scientific|interval|base))\b | enter | list\b | name\s+the
+    | complete\s+the | express | rewrite | write\s+(?:[^\s.]+\s+){{0,12}}?(?:as\s+(?:an?|the)
+      |in\s+(?:the\s+form|terms|an?|simpl|lowest|standard|scientific|interval|base))\b | enter | list\b | name\s+the
     | give\s+(?:the|your|all|a\s+formula) | state\s+(?:the|your\s+answer)
     | in\s+how\s+many | for\s+(?:which|what|how\s+many) | {_HOW_MUCH})
     """
@@ -29,7 +32,8 @@ _ORDER = re.compile(
 _OPEN_QUESTION = re.compile(
     r"(?i)\bwhy\b|\bhow\s+(?:do|does|did|can|could|would|should|might|is|are|was|were|to)\b(?![^?]*\b(?:many|much)\b)"
     r"|\bwhat\s+(?:do|would|did)\s+(?:you|they|we)\s+(?:think|say|notice|conclude|expect)\b"
-    r"|\bdo\s+you\s+(?:think|agree|like|prefer|believe)\b|\bwhen\s+would\s+you\b|\bwhat\s+can\s+(?:you|we|be)\s+(?:say|said|conclude)"
+    r"|\bdo\s+you\s+(?:think|agree|like|prefer|believe)\b|\bwhen\s+would\s+you\b|\bwhat\s+can\s+(?:you|we"
+    r"|be)\s+(?:say|said|conclude)"
     r"|\bwhat\s+(?:is|are)\s+(?:some|your\s+(?:opinion|thoughts|view)"
     r"|the\s+(?:advantages?|benefits?|reasons?|importance|significance|role|purpose|meaning|implications?))\b"
 )
@@ -42,7 +46,8 @@ _BLANK = re.compile(
 )
 _FOREIGN = re.compile(
     r"\u6c42(?!\u8bc1)|\u591a\u5c11|\u51e0|\u7b49\u4e8e|\u4e3a\s?[_(\uff08]"
-    r"|(?i:\b(?:\u043d\u0430\u0439\u0434\u0438\u0442\u0435|\u0441\u043a\u043e\u043b\u044c\u043a\u043e|\u0432\u044b\u0447\u0438\u0441\u043b\u0438\u0442\u0435"
+    r"|(?i:\b(?:\u043d\u0430\u0439\u0434\u0438\u0442\u0435|\u0441\u043a\u043e\u043b\u044c\u043a\u043e"
+    r"|\u0432\u044b\u0447\u0438\u0441\u043b\u0438\u0442\u0435"
     r"|halla|encuentra|calcula|determina|cu\u00e1nt[oa]s?|trouve[rz]?|calcule[rz]?|d\u00e9termine[rz]?|combien"
     r"|bestimmen?|berechnen?|wie\s+viele?)\b)"
 )

@@ -2,6 +2,7 @@
 
 import re
 
+from pipeline.answers import LONGEST
 from pipeline.golds import bad_gold as does_not_verify
 from pipeline.record import Problem
 from pipeline.rules.quoting import quoted
@@ -9,8 +10,10 @@ from pipeline.rules.settings import RowSettings
 
 # What stands where an answer is missing. "none", "no solution" and "0" are answers.
 _PLACEHOLDER = re.compile(
-    r"(?:n\s?/\s?a|na|nan|null|nil|tbd|todo|unknown|omitted|proof(?:\s+(?:below|above|omitted))?|q\.?e\.?d|answers?|final\s+answer"
-    r"|(?:see|in)\s+(?:the\s+)?(?:official\s+|attached\s+|full\s+)?(?:solutions?|explanations?|proof|file|attachment|above|below|text|figure)"
+    r"(?:n\s?/\s?a|na|nan|null|nil|tbd|todo|unknown|omitted|proof(?:\s+(?:below|above|omitted))?|q\.?e\.?d"
+    r"|answers?|final\s+answer"
+    r"|(?:see|in)\s+(?:the\s+)?(?:official\s+|attached\s+|full\s+)?(?:solutions?|explanations?|proof|file"
+    r"|attachment|above|below|text|figure)"
     r"|(?:answers?\s+(?:will|may)\s+vary|(?:answer\s+|solution\s+)?not\s+(?:provided|given|available|found|shown))"
     r"|[-\N{EN DASH}\N{EM DASH}_?.*\N{HORIZONTAL ELLIPSIS}/]*)[\s.:!]*",
     re.IGNORECASE,
@@ -37,10 +40,12 @@ def bad_gold(problem: Problem, settings: RowSettings) -> str | None:
     """A gold that does not verify against itself, whose braces are unbalanced, or that is a sentence."""
     gold = problem.answer
     if problem.kind == "math" and not gold.isdigit():
+        if len(gold) > LONGEST:
+            return f"{len(gold):,} characters, more than {LONGEST:,}"
         bare = gold.replace("\\{", "").replace("\\}", "")
         if bare.count("{") != bare.count("}"):
             return f"braces that do not match: {quoted(gold)}"
-        words = len(_WORD.findall(_COMMAND.sub(" ", gold[:10_000])))
+        words = len(_WORD.findall(_COMMAND.sub(" ", gold)))
         if words >= _WORDS_OF_A_SENTENCE:
             return f"a text of {words} words: {quoted(gold)}"
     return does_not_verify(problem.kind, gold)

@@ -12,14 +12,16 @@ _OPEN = re.compile(
     rf"""(?imx)
     {BEGINS}(?:(?:briefly|fully|carefully|in\s+your\s+own\s+words,?)\s+)?
     (?P<order>
-      explain | describe | discuss | design\b | justify | elaborate | interpret | comment\s+on | outline | summari[sz]e
+      explain | describe | discuss | design\b | justify | elaborate | interpret | comment\s+on | outline
+        | summari[sz]e
     | reflect\s+on | investigate | explore | compare\s+and\s+contrast | compare\s+the\s+(?:advantages|methods)
     | (?:write|compose|create|make\s+up|invent|pose|draft)\s+(?:me\s+)?(?:an?|your\s+own|two|three|some)\s+
         (?:[\w-]+\s+){{0,3}}(?:essay|story|poem|paragraph|report|letter|program|word\s+problem|problem|question|song
         |summary|script|plan|speech|article|quiz)
     | (?:give|provide|find|suggest|name|list)\s+(?:an?|one|some|two|three|several)\s+
         (?:[\w-]+\s+){{0,3}}(?:examples?|reasons?|situations|ways|strateg(?:y|ies)|methods|applications)
-    | tell\s+me\s+(?:something|about)\b | support\s+your | propose\s | suggest\s+(?:an?|how)\b | (?:draw|sketch|plot|graph)\s+(?:an?|the|each|and|on|\$|\\)
+    | tell\s+me\s+(?:something|about)\b | support\s+your | propose\s | suggest\s+(?:an?|how)\b | (?:draw|sketch
+      |plot|graph)\s+(?:an?|the|each|and|on|\$|\\)
     | develop\s+an?\b
     | construct\s+(?:an?|the)\s+(?:\w+\s+){{0,2}}
         (?:triangle|circle|square|line|segment|bisector|tangent|angle|point|table|diagram|model)\b

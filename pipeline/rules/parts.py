@@ -21,7 +21,13 @@ _NUMBERS = tuple("12345678")
 _BEFORE = r"(?:(?<=\s)|(?<=[.;:?!,*])|^)"
 _MARKS = (
     (_LETTERS, re.compile(rf"(?m){_BEFORE}(?:\*\*|\\textbf\{{|\\text\{{|\\item\s*\[?)?\$?\((?P<mark>[a-hA-H])\)")),
-    (_ROMAN, re.compile(rf"(?m){_BEFORE}(?:\*\*|\\textbf\{{)?\$?\((?P<mark>viii|vii|vi|iv|v|iii|ii|i|I{{1,3}}|IV)\)")),
+    (
+        _ROMAN,
+        re.compile(
+            rf"(?m){_BEFORE}(?:\*\*|\\textbf\{{)?\$?\((?P<mark>viii|vii|vi|iv|v|iii|ii|i|I{{1,3}}"
+            rf"|IV)\)"
+        ),
+    ),
     (_NUMBERS, re.compile(rf"(?m){_BEFORE}(?:\*\*)?\$?[(\uff08](?P<mark>[1-8])[)\uff09]")),
     (_NUMBERS, re.compile(r"[\u2460-\u2467]")),
     (_NUMBERS, re.compile(r"[\u2160-\u2167]")),
@@ -34,12 +40,15 @@ _MARKS = (
 )
 _CIRCLED = {chr(first + place): str(place + 1) for first in (0x2460, 0x2160) for place in range(8)}
 _MAYBE = re.compile(
-    r"[(\uff08\s.*{\[]\(?(?:[aA1iI]|\uff11)[).\uff09]|^[aA1iI][).]|[\u2460\u2160]|(?i:\b(?:part|question|problem|task|q)\s*\(?[1a]\b)"
+    r"[(\uff08\s.*{\[]\(?(?:[aA1iI]|\uff11)[).\uff09]|^[aA1iI][).]|[\u2460\u2160]|(?i:\b(?:part|question"
+    r"|problem|task|q)\s*\(?[1a]\b)"
 )
 # "Find: (a) the area (b) the perimeter" orders once, before the marks.
 _ORDERS_ALL = re.compile(
-    r"(?is)(?:^|[.;:,!?\n]\s*|\b(?:and|then)\s+)(?:find|determine|calculate|compute|evaluate|simplify|solve|factor(?:i[sz]e)?|state|write\s+down|expand|"
-    r"answer|what\s+(?:is|are)|how\s+many)\b(?:\s+(?:each|the|of|following|values?|expressions?|questions?|equations?|both)){0,6}\s*[:.,-]?\s*[$*]*$"
+    r"(?is)(?:^|[.;:,!?\n]\s*|\b(?:and|then)\s+)(?:find|determine|calculate|compute|evaluate|simplify|solve"
+    r"|factor(?:i[sz]e)?|state|write\s+down|expand|"
+    r"answer|what\s+(?:is|are)|how\s+many)\b(?:\s+(?:each|the|of|following|values?|expressions?|questions?"
+    r"|equations?|both)){0,6}\s*[:.,-]?\s*[$*]*$"
 )
 _ORDERS_BEFORE = re.compile(
     r"(?is)(?:^|[.;!?\n]\s*)(?:find|determine|calculate|compute|evaluate|state|solve)\b[^.?!:]{0,60}:?\s*$"

@@ -9,7 +9,8 @@ from pipeline.rules.settings import RowSettings
 
 _PROOF = re.compile(
     rf"""(?imx)
-    (?:{BEGINS}|\bhelp\s+me\s+)(?:(?:must|should|needs?\s+to|have\s+to|has\s+to|carefully|rigorously|formally|directly|briefly)\s+)?
+    (?:{BEGINS}|\bhelp\s+me\s+)(?:(?:must|should|needs?\s+to|have\s+to|has\s+to|carefully|rigorously|formally
+      |directly|briefly)\s+)?
     (?P<order>
       (?:dis)?prove\b(?!\s+(?:himself|herself|themselves|it\s+to|to\s+be))
     | show\s+(?:(?:directly|also|further|then|first)\s+)?that

@@ -1,4 +1,4 @@
-"""The rules on one problem by name, in the order in which they are asked; the first that finds something names the drop."""
+"""The rules on one problem by name, in the order they are asked; the first that finds something names the drop."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

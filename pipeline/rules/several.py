@@ -16,7 +16,8 @@ _LONGEST = 2_000
 _THOUSANDS = re.compile(r"(?<=\d)\{?,\}?(?:\\!\s?)?(?=\d{3}(?!\d))")
 _ESCAPED = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 _TOKEN = re.compile(
-    r"\\left|\\right|\\[{}]|\\l(?:angle|brace|vert)|\\r(?:angle|brace|vert)|[()\[\]{}]|\$|[,;\uff0c\uff1b\u3001]|\\\\|\\(?:vee|lor|text|mbox|mathrm)\b|"
+    r"\\left|\\right|\\[{}]|\\l(?:angle|brace|vert)|\\r(?:angle|brace|vert)|[()\[\]{}]|\$"
+    r"|[,;\uff0c\uff1b\u3001]|\\\\|\\(?:vee|lor|text|mbox|mathrm)\b|"
     r"\\begin\s*\{\w+\*?\}|\\end\s*\{\w+\*?\}|\b(?:or|and|ou|oder)\b|\u6216|\n"
 )
 _OPENS = frozenset({"(", "[", "{", r"\{", r"\langle", r"\lbrace"})
@@ -33,9 +34,72 @@ _CONDITION = re.compile(
 _ORDER = re.compile(r"[<>]|\\(?:l|g)(?:eq?|eqslant|t)?\b|\u2264|\u2265")
 _AMOUNT = re.compile(r"^\$?\d[\d.,/]*\s*\\?\s*([A-Za-z]+)\.?$")
 _UNITS = frozenset(
-    "hour hours hr hrs h minute minutes min mins m second seconds sec secs s day days week weeks month months year years "
-    "foot feet ft inch inches in yard yards yd pound pounds lb lbs ounce ounces oz dollar dollars cent cents km meter "
-    "meters metre metres cm mm gallon gallons quart quarts pint pints kg gram grams g degree degrees euro euros".split()
+    [
+        "hour",
+        "hours",
+        "hr",
+        "hrs",
+        "h",
+        "minute",
+        "minutes",
+        "min",
+        "mins",
+        "m",
+        "second",
+        "seconds",
+        "sec",
+        "secs",
+        "s",
+        "day",
+        "days",
+        "week",
+        "weeks",
+        "month",
+        "months",
+        "year",
+        "years",
+        "foot",
+        "feet",
+        "ft",
+        "inch",
+        "inches",
+        "in",
+        "yard",
+        "yards",
+        "yd",
+        "pound",
+        "pounds",
+        "lb",
+        "lbs",
+        "ounce",
+        "ounces",
+        "oz",
+        "dollar",
+        "dollars",
+        "cent",
+        "cents",
+        "km",
+        "meter",
+        "meters",
+        "metre",
+        "metres",
+        "cm",
+        "mm",
+        "gallon",
+        "gallons",
+        "quart",
+        "quarts",
+        "pint",
+        "pints",
+        "kg",
+        "gram",
+        "grams",
+        "g",
+        "degree",
+        "degrees",
+        "euro",
+        "euros",
+    ]
 )
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 _WORDS_OF_A_SENTENCE = 4
@@ -102,8 +166,7 @@ def _split(text: str) -> Iterator[str]:
 def _bracketed(gold: str) -> bool:
     inner = gold.strip(" $").replace("\\left", "").replace("\\right", "").strip()
     return (
-        inner[:1] in ("(", "[", "]")
-        and "," in inner
+        (inner[:1] in ("(", "[", "]") and "," in inner)
         or inner.startswith((r"\{", r"\langle", r"\lbrace"))
         or "\\cup" in inner
     )
