@@ -23,6 +23,11 @@ _JUDGED_CHARACTERS = 250
 # six languages, and on GSM8K and MATH, whose rows are all English.
 _FEWEST_WORDS = 4
 _LEAST_SURE = 0.5
+# Words that no other language has as often: quicker than the model, and surer where dishes or names are foreign.
+_ENGLISH = frozenset(
+    ["the", "what", "how", "many", "and", "does", "that", "which", "each", "there", "they", "was", "were"]
+)
+_ENGLISH_SHARE = 8
 _FEWEST_SIGNS = 2
 _FEWEST_LETTERS = 4
 _PIECE_CHARACTERS = 400
@@ -143,6 +148,9 @@ def _of_words(words: str) -> str:
         return _ONE_LANGUAGE[script]
     if script == UNKNOWN or words.count(" ") + 1 < _FEWEST_WORDS:
         return UNKNOWN
+    said = words.lower().split()
+    if sum(word in _ENGLISH for word in said) * _ENGLISH_SHARE >= len(said) and len(_ENGLISH.intersection(said)) > 1:
+        return "en"
     # The model takes capitals for names, and whole lines of them for other languages.
     best = _model().detect(words.lower() if words.isupper() else words, model="lite", k=1)
     return str(best[0]["lang"]) if best and best[0]["score"] >= _LEAST_SURE else UNKNOWN

@@ -32,7 +32,7 @@ def test_a_good_row_becomes_a_problem(tmp_path: Path) -> None:
 
 
 def test_rows_without_prompt_or_answer_are_dropped_by_name(tmp_path: Path) -> None:
-    rows = curated(tmp_path, ("p", "5"), ("", "5"), (None, "5"), ("q", ""), ("r", None), (None, None))
+    rows = curated(tmp_path, ("1 + 1 = ?", "5"), ("", "5"), (None, "5"), ("q", ""), ("r", None), (None, None))
     assert [one.drop for one in rows] == [None, "no_prompt", "no_prompt", "no_answer", "no_answer", "no_prompt"]
 
 
@@ -118,3 +118,12 @@ def test_settling_keeps_every_row_and_does_not_depend_on_the_order_of_problems()
     assert [one.id for one in out] == sorted(one.id for one in out)
     # What a rule changes is drop and drop_why; the row itself stays.
     assert {replace(one, drop=None, drop_why=None) for one in out} == {replace(one, drop=None) for one in rows}
+
+
+def test_what_normalising_changes_is_kept_beside_and_the_id_is_of_the_clean_text(tmp_path: Path) -> None:
+    clean, framed = curated(tmp_path, ("What is 1 + 1?", "2"), ("Problem 3. What is 1 + 1?", "$2$"))
+    assert (clean.raw_prompt, clean.raw_answer) == (None, None)
+    assert (framed.raw_prompt, framed.raw_answer) == ("Problem 3. What is 1 + 1?", "$2$")
+    assert (framed.id, framed.prompt, framed.answer) == (clean.id, clean.prompt, clean.answer)
+    (as_it_is,) = curated(tmp_path, ("Problem 3. What is 1 + 1?", "$2$"), settings=CurateSettings(normalise=False))
+    assert (as_it_is.prompt, as_it_is.answer, as_it_is.raw_prompt) == ("Problem 3. What is 1 + 1?", "$2$", None)

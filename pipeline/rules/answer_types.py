@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+from pipeline.answers import LONGEST
 from pipeline.maths.forms import (
     Assign,
     Equation,
@@ -16,6 +17,7 @@ from pipeline.maths.forms import (
     Text,
     Union,
     Value,
+    as_interval,
 )
 from pipeline.maths.reading import read
 from pipeline.maths.tokens import Unreadable
@@ -26,6 +28,8 @@ from pipeline.rules.settings import AnswerType, RowSettings
 from pipeline.written import exact_number, normal
 
 _LETTER = re.compile(r"(?:\\text(?:bf)?\s*\{\s*\(?[A-J]\)?\s*\}|\([A-J]\))")
+# (1, 2) is a point as often as an interval; (1, 2] can only be one.
+_OPEN_ENDED = re.compile(r"\(\]|\[\)")
 _EXACT: frozenset[AnswerType] = frozenset({"integer", "decimal", "fraction"})
 
 
@@ -50,6 +54,8 @@ def answer_type(gold: str) -> AnswerType | None:
         if "%" in gold or "." in normal(gold).rstrip(".") or "e" in normal(gold).lower().replace("frac", ""):
             return "decimal"
         return "integer" if value.denominator == 1 and "/" not in gold and "frac" not in gold else "fraction"
+    if len(gold) > LONGEST:
+        return None
     try:
         return _of(read(gold))
     except (Unreadable, RecursionError):
@@ -67,6 +73,8 @@ def _of(form: Form) -> AnswerType:
     if isinstance(form, Text):
         return "text"
     if isinstance(form, Interval | Union):
+        return "interval"
+    if isinstance(form, Seq) and as_interval(form) is not None and _OPEN_ENDED.search(form.opener + form.closer):
         return "interval"
     if isinstance(form, Seq | Matrix):
         return "tuple"

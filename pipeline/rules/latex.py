@@ -11,14 +11,18 @@ from pipeline.rules.settings import RowSettings
 
 # What is left of UTF-8 that was read as Latin-1 or Windows-1252, and the sign for what could not be read at all.
 _MOJIBAKE = re.compile(
-    "\ufffd|\u00e2\u20ac[\u0080-\uffff]|\u00c3[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122]|\u00c2[\u00a0-\u00bf]|\u00e2[\u02c6\u2030\u2020\u2021][\u0080-\uffff]|\u00ce[\u00b1-\u00bf]|\u00cf[\u0080-\u0089\u20ac]"
+    "\ufffd|(?:[\u00d0\u00d1][\u0080-\u00bf\u0152-\u0192\u2013-\u2122]){2}|\u00e2\u20ac[\u0080-\uffff]"
+    "|\u00c3[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122]"
+    "|\u00c2[\u00a0-\u00bf]|\u00e2[\u02c6\u2030\u2020\u2021][\u0080-\uffff]|\u00ce[\u00b1-\u00bf]"
+    "|\u00cf[\u0080-\u0089\u20ac]"
 )
 _DOUBLE = re.compile(r"\\\\")
 _SIGN = re.compile(r"\\[{}$]")
-_COMMAND = re.compile(r"\\[A-Za-z]+|[\^_]")
+_COMMAND = re.compile(r"\\[A-Za-z]+|[\^_]|\$[A-Za-z]")
 _DOLLAR = re.compile(r"\$")
 _MONEY = re.compile(
-    r"\$\s?\d[\d,]*(?:\.\d+)?(?:\s*(?:[.,;:?!)\"']|$)|\s+[A-Za-z]{2,}|-|/[a-z]|\s*(?:K|M|k|million)\b)|\d\s?\$(?=\s|[.,;?!)]|$)|\b(?:US|A|C|HK|NZ|S)\$|(?:^|\s)\$(?=\s|$)"
+    r"\$\s?\d[\d,]*(?:\.\d+)?(?:\s*(?:[.,;:?!)\"']|$)|\s+[A-Za-z]{2,}|-|/[a-z]|\s*(?:K|M|k|million)\b)"
+    r"|\b(?:US|A|C|HK|NZ|S)\$|(?:^|\s)\$(?=\s|$)"
 )
 _LEFT = re.compile(r"\\left(?![A-Za-z])")
 _RIGHT = re.compile(r"\\right(?![A-Za-z])")
@@ -27,12 +31,14 @@ _OPENS = re.compile(r"\\([(\[\])])")
 # What can follow a command in place of an argument that is missing.
 _NOTHING = r"\s*(?:$|\$|[=,;)}\]+]|\\[)\]]|\\right|\\end)"
 _NO_ARGUMENT = re.compile(
-    rf"\\[dt]?frac{_NOTHING}|\\[dt]?frac\s*\{{[^{{}}]{{0,200}}\}}{_NOTHING}|\\[dt]?frac\s*\{{\s*\}}|\\sqrt(?:\s*\[[^\[\]]{{0,20}}\])?{_NOTHING}"
+    rf"\\(?:left|right)\s*(?:[\^_$]|$)|\\[dt]?frac{_NOTHING}|\\[dt]?frac\s*\{{[^{{}}]{{0,200}}\}}{_NOTHING}"
+    rf"|\\[dt]?frac\s*\{{\s*\}}|\\sqrt(?:\s*\[[^\[\]]{{0,20}}\])?{_NOTHING}"
     rf"|[\^_]\s*(?:$|\$(?!\\)|\\[)\]]|\}}\s*[=+])|\\(?:text|mathrm|mathbf|overline|vec|binom|boxed){_NOTHING}"
 )
 _ENDS_OPEN = re.compile(r"\\[A-Za-z]*\{?\Z(?<!\\\))(?<!\\\])")
 _CLOSED_END = re.compile(
-    r"\\(?:dots|ldots|cdots|pi|theta|alpha|beta|infty|circ|quad|qquad|degree|square|Box|triangle|blacksquare|end|item|newline|par|hfill|\\)\Z"
+    r"\\(?:dots|ldots|cdots|pi|theta|alpha|beta|infty|circ|quad|qquad|degree|square|Box|triangle|blacksquare"
+    r"|end|item|newline|par|hfill|\\)\Z"
 )
 
 
@@ -43,7 +49,7 @@ def broken_latex(problem: Problem, settings: RowSettings) -> str | None:
         return f"a wrong encoding: {_around(text, found.start())}"
     if "\\" not in text and "$" not in text and "{" not in text:
         return None
-    bare = _SIGN.sub("", _DOUBLE.sub(" ", text))
+    bare = _SIGN.sub("|", _DOUBLE.sub(" ", text))
     return _unbalanced(bare) or _incomplete(bare)
 
 

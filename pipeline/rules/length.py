@@ -6,6 +6,13 @@ from pipeline.record import Problem
 from pipeline.rules.settings import RowSettings
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+# What names a problem says nothing of it, and an address is none.
+_NAME = re.compile(
+    r"(?i)\b(?:problem|example|question|exercise|part|task|no\.?)\s*[#(]?(?:\d{1,4}|[a-h])\b\)?"
+    r"|\(\s*\d{1,3}\s*(?:points?|pts|marks)\s*\)|https?://\S+|\banswer\s*[:=]\s*\S{1,20}\s*\Z"
+)
+_FORMULA = re.compile(r"\d|[=+*/^<>]|\\[A-Za-z]{2,}")
+_FEWEST_BESIDE_A_FORMULA = 2
 
 
 def too_long(problem: Problem, settings: RowSettings) -> str | None:
@@ -19,16 +26,16 @@ def too_long(problem: Problem, settings: RowSettings) -> str | None:
 
 
 def too_short(problem: Problem, settings: RowSettings) -> str | None:
-    """Fewer words than the settings ask for."""
-    # A text of so many characters has the words; counting them all would cost more than all other rules.
-    if len(problem.prompt) > 20 * settings.length.shortest_words + 40:
+    """Fewer words than the settings ask for; two do beside a number or a formula."""
+    fewest = settings.length.shortest_words
+    # A text of so many characters has the words; counting them all would cost more than other rules.
+    if len(problem.prompt) > 20 * fewest + 40:
         return None
-    words = _words(problem.prompt)
-    return (
-        f"{words} words, fewer than {settings.length.shortest_words}"
-        if words < settings.length.shortest_words
-        else None
-    )
+    text = _NAME.sub(" ", problem.prompt)
+    words = _words(text)
+    if words >= fewest or (words >= _FEWEST_BESIDE_A_FORMULA and _FORMULA.search(text)):
+        return None
+    return f"{words} words, fewer than {fewest}"
 
 
 def _words(text: str) -> int:

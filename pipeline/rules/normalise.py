@@ -39,41 +39,53 @@ _JOINERS = re.compile("(?<![\u0590-\u0dff\u2600-\u27bf\ufe0f\U0001f000-\U0001faf
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ATTRIBUTES = r"(?:\s+[A-Za-z-]{1,20}\s*=\s*(?:\"[^\"<>]{0,200}\"|'[^'<>]{0,200}'|[\w#%-]{1,40})){0,6}"
 _BREAK = re.compile(
-    rf"(?i)[ \t]*<(?:br|p|div|li|tr|h[1-6]){_ATTRIBUTES}\s*/?>[ \t]*|[ \t]*</(?:p|div|li|ul|ol|tr|h[1-6])\s*>[ \t]*|<(?:ul|ol){_ATTRIBUTES}\s*>"
+    rf"(?i)[ \t]*<(?:br|p|div|li|tr|h[1-6]){_ATTRIBUTES}\s*/?>[ \t]*|[ \t]*</(?:p|div|li|ul|ol|tr"
+    rf"|h[1-6])\s*>[ \t]*|<(?:ul|ol){_ATTRIBUTES}\s*>"
 )
 _RAISED = re.compile(rf"(?i)<(su[pb]){_ATTRIBUTES}\s*>([^<>]{{1,40}})</\1\s*>")
-# Of a one-letter tag both ends must be there: a<b>c orders three numbers.
-_MARKUP = re.compile(
-    rf"(?i)</?(?:strong|em|span|font|center|tt|small|big){_ATTRIBUTES}\s*>|<([biu]){_ATTRIBUTES}\s*>(?=.{{0,500}}</\1\s*>)|</[biu]\s*>",
-    re.DOTALL,
-)
+_MARKUP = re.compile(rf"(?i)</?(?:strong|em|span|font|center|tt|small|big){_ATTRIBUTES}\s*>")
+# Of a one-letter tag the end must be there: a<b>c orders three numbers.
+_LETTER_MARKUP = {f"</{name}>": re.compile(rf"(?i)</?{name}{_ATTRIBUTES}\s*>") for name in "biu"}
 
-_POINTS = r"(?:\d{1,3}(?:\.5)?\s*(?:points?|pts?\.?|marks?|\u5206)(?:\s+each)?|(?:full\s+(?:score|mark)|this\s+question\s+is\s+worth)[^()\[\]]{0,40}|\u672c(?:\u5c0f)?\u9898[^()\uff08\uff09]{0,20}\u5206)"
+_POINTS = (
+    r"(?:\d{1,3}(?:\.5)?\s*(?:points?|pts?\.?|marks?|\u5206)(?:\s+each)?|(?:full\s+(?:score|mark)"
+    r"|this\s+question\s+is\s+worth)[^()\[\]]{0,40}|\u672c(?:\u5c0f)?\u9898[^()\uff08\uff09]{0,20}\u5206)"
+)
 _CONTEST = (
-    r"(?:AIME|AMC|AHSME|AJHSME|USAMO|USAJMO|IMO|ISL|HMMT|PUMaC|CMIMC|BMT|SMT|MATHCOUNTS|Putnam|APMO|BMO|CMO|TST|Olympiad|Contest|"
+    r"(?:AIME|AMC|AHSME|AJHSME|USAMO|USAJMO|IMO|ISL|HMMT|PUMaC|CMIMC|BMT|SMT|MATHCOUNTS|Putnam|APMO|BMO|CMO"
+    r"|TST|Olympiad|Contest|"
     r"Competition|Tournament|Examination|Exam|Shortlist|Selection\s+Test|League)"
 )
 _PREFIX = re.compile(
     rf"""(?ix)^[\s*#_]*(?:
-      (?:problem|question|exercise|task|q(?:ue)?\.?|\u4f8b|\u9898\u76ee|\u7b2c)\s*(?:no\.?|number|\#|\u7b2c)?\s*\d{{1,4}}(?:\.\d{{1,3}}){{0,2}}[a-z]?\s*\u9898?\s*[*_]*\s*(?:[.:)\]\u3001\uff1a]+(?=\D)|-\s|\n|(?=\([^()\n]{{1,60}}\)|\[[^\[\]\n]{{1,60}}\]))
+      (?:problem|question|exercise|task|q(?:ue)?\.?|\u4f8b|\u9898\u76ee|\u7b2c)\s*(?:no\.?|number|\#
+        |\u7b2c)?\s*\d{{1,4}}(?:\.\d{{1,3}}){{0,2}}[a-z]?\s*\u9898?\s*[*_]*\s*(?:[.:)\]\u3001\uff1a]+(?=\D)|-\s
+          |\n|(?=\([^()\n]{{1,60}}\)|\[[^\[\]\n]{{1,60}}\]))
     | (?:example)\s+\d{{1,4}}(?:\.\d{{1,3}})?\s*[*_]*\s*[.:)]?(?=[\s*(])
     | (?:math\s+)?(?:problem|question)\s*[*_]*\s*:
     | [(\[\uff08]\s*{_POINTS}\s*[)\]\uff09]
-    | [(\[]\s*(?:(?:19|20)\d\d[^()\[\]\n]{{0,80}}(?-i:{_CONTEST})|(?-i:{_CONTEST})[^()\[\]\n]{{0,60}}(?:19|20)\d\d)[^()\[\]\n]{{0,80}}[)\]]
+    | [(\[]\s*(?:(?:19|20)\d\d[^()\[\]\n]{{0,80}}(?-i:{_CONTEST})|(?-i:{_CONTEST})[^()\[\]\n]{{0,60}}(?:19
+      |20)\d\d)[^()\[\]\n]{{0,80}}[)\]]
     )\s*[*_]*\s*[.:]?\s*"""
 )
 _NUMBERED = re.compile(r"^[\s*]*(\d{1,3})[.)\u3001][*]*\s+(?=[A-Z$\\\u4e00-\u9fff(\[])")
 _POINTS_BEHIND = re.compile(rf"(?i)\s*[(\[\uff08]\s*{_POINTS}\s*[)\]\uff09]\s*\Z")
 _INSTRUCTION_BEFORE = re.compile(
-    r"(?is)^\s*(?:(?:please\s+)?(?:solve|answer)\s+the\s+following\s+(?:math(?:ematics|ematical)?\s+)?(?:problem|question)\s*(?:efficiently\s+and\s+clearly|carefully|step[- ]by[- ]step)?\s*[.:]\s*"
-    r"(?:the\s+last\s+line\s+of\s+your\s+response\s+should\s+be\s+(?:of|in)\s+the\s+(?:following\s+)?form(?:at)?:?\s*(?:\"?answer:?\s*\\?\$?\\?\w+\"?|[^.\n]{0,80})\s*\(without\s+quotes\)[^.\n]{0,120}\.\s*)?)"
+    r"(?is)^\s*(?:(?:please\s+)?(?:solve|answer)\s+the\s+following\s+(?:math(?:ematics"
+    r"|ematical)?\s+)?(?:problem|question)\s*(?:efficiently\s+and\s+clearly|carefully|step[- ]by[- ]step)?\s*[.:]\s*"
+    r"(?:the\s+last\s+line\s+of\s+your\s+response\s+should\s+be\s+(?:of"
+    r"|in)\s+the\s+(?:following\s+)?form(?:at)?:?\s*(?:\"?answer:?\s*\\?\$?\\?\w+\"?"
+    r"|[^.\n]{0,80})\s*\(without\s+quotes\)[^.\n]{0,120}\.\s*)?)"
 )
 _BOX = r"(?:a\s+)?\$?\\+boxed\s*(?:\{[^{}]{0,20}\})?\$?"
 _INSTRUCTION_BEHIND = re.compile(
     rf"""(?isx)\s*(?:
-      (?:please\s+|let'?s\s+|now\s+|you\s+should\s+|make\s+sure\s+to\s+)*(?:reason|think|work|solve)(?:\s+(?:it|this|through\s+(?:it|this)|the\s+problem|about\s+it))?\s+(?:carefully\s+)?step[-\ ]by[-\ ]step
-        (?:\s*,?\s*(?:and\s+)?(?:then\s+)?(?:put|write|give|enclose|present|place|provide)\s+(?:your|the)\s+(?:final\s+)?answer\s+(?:within|in|inside|using)\s+{_BOX})?\s*[.!]*
-    | (?:please\s+|and\s+|make\s+sure\s+to\s+|remember\s+to\s+)*(?:put|write|give|enclose|present|place|provide|output|box|return)\s+(?:your|the)\s+(?:final\s+)?answer\s+(?:within|in|inside|using|with)\s+{_BOX}\s*[.!]*
+      (?:please\s+|let'?s\s+|now\s+|you\s+should\s+|make\s+sure\s+to\s+)*(?:reason|think|work|solve)(?:\s+(?:it
+        |this|through\s+(?:it|this)|the\s+problem|about\s+it))?\s+(?:carefully\s+)?step[-\ ]by[-\ ]step
+        (?:\s*,?\s*(?:and\s+)?(?:then\s+)?(?:put|write|give|enclose|present|place|provide)\s+(?:your
+          |the)\s+(?:final\s+)?answer\s+(?:within|in|inside|using)\s+{_BOX})?\s*[.!]*
+    | (?:please\s+|and\s+|make\s+sure\s+to\s+|remember\s+to\s+)*(?:put|write|give|enclose|present|place|provide
+      |output|box|return)\s+(?:your|the)\s+(?:final\s+)?answer\s+(?:within|in|inside|using|with)\s+{_BOX}\s*[.!]*
     | (?:please\s+)?(?:remember\s+to\s+)?put\s+your\s+answer\s+on\s+its\s+own\s+line\s+after\s+"?answer:"?\s*\.?
     | \u8bf7(?:\u9010\u6b65|\u4e00\u6b65\u4e00\u6b65)\u63a8\u7406[^\n]{{0,60}}
     )\s*\Z"""
@@ -81,7 +93,8 @@ _INSTRUCTION_BEHIND = re.compile(
 _TAIL_CHARACTERS = 400
 
 _ANSWER_IS = re.compile(
-    r"(?i)^(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+|my\s+)?(?:final\s+|correct\s+)?answer(?:\s+is(?:\s*:)?|\s*[:=])\s*(?=\S)|^\#{4}\s*"
+    r"(?i)^(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+|my\s+)?(?:final\s+"
+    r"|correct\s+)?answer(?:\s+is(?:\s*:)?|\s*[:=])\s*(?=\S)|^\#{4}\s*"
 )
 _DOLLARS = re.compile(r"(?s)(\${1,2})\s*([^$]+?)\s*\1")
 _PARENS = re.compile(r"(?s)\\\(\s*((?:(?!\\[()]).)+?)\s*\\\)|\\\[\s*((?:(?!\\[\[\]]).)+?)\s*\\\]")
@@ -117,6 +130,10 @@ def _characters(text: str) -> str:
         text = _DESTROYED[2][0].sub(_DESTROYED[2][1], text)
     if "<" in text and ">" in text:
         text = _MARKUP.sub("", _RAISED.sub(_as_latex, _BREAK.sub("\n", text)))
+        low = text.lower()
+        for end, pattern in _LETTER_MARKUP.items():
+            if end in low:
+                text = pattern.sub("", text)
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()).replace("\xa0", " "), text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)

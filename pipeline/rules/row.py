@@ -1,17 +1,18 @@
-"""The rules on one problem by name, in the order in which they are asked; the first that finds something names the drop."""
+"""The rules on one problem by name, in the order they are asked; the first that finds something names the drop."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from pipeline.golds import bad_gold
 from pipeline.record import KINDS, Problem
 from pipeline.rules.answer_types import other_type
-from pipeline.rules.asking import open_ended, proof
 from pipeline.rules.given_away import given_away
+from pipeline.rules.gold import bad_gold, no_answer
 from pipeline.rules.image import image
 from pipeline.rules.latex import broken_latex
 from pipeline.rules.length import too_long, too_short
+from pipeline.rules.open_ended import open_ended
 from pipeline.rules.parts import multi_part
+from pipeline.rules.proof import proof
 from pipeline.rules.settings import RowSettings
 from pipeline.rules.several import multiple_answers
 from pipeline.rules.tongue import other_language
@@ -31,14 +32,6 @@ def _no_prompt(problem: Problem, settings: RowSettings) -> str | None:
     return None if problem.prompt.strip() else ""
 
 
-def _no_answer(problem: Problem, settings: RowSettings) -> str | None:
-    return None if problem.answer.strip() else ""
-
-
-def _bad_gold(problem: Problem, settings: RowSettings) -> str | None:
-    return bad_gold(problem.kind, problem.answer)
-
-
 # A program, a generated task and a conversation are read by who runs or judges them: no rule on wording is for them.
 _PROSE = frozenset({"math", "text", "choice"})
 _WRITTEN = frozenset({"math", "text"})
@@ -46,7 +39,7 @@ _MATH = frozenset({"math"})
 
 RULES: Mapping[str, RowRule] = {
     "no_prompt": RowRule(_no_prompt),
-    "no_answer": RowRule(_no_answer),
+    "no_answer": RowRule(no_answer),
     # First of those that read: whatever is asked after it reads a text of bounded length.
     "too_long": RowRule(too_long),
     "too_short": RowRule(too_short, _PROSE),
@@ -60,7 +53,7 @@ RULES: Mapping[str, RowRule] = {
     "answer_type": RowRule(other_type, _MATH),
     "language": RowRule(other_language),
     # Last: it may have to read the whole of a formula.
-    "bad_gold": RowRule(_bad_gold),
+    "bad_gold": RowRule(bad_gold),
 }
 ALWAYS = frozenset({"no_prompt", "no_answer", "bad_gold"})
 """What makes a problem unusable, whatever the recipe says."""

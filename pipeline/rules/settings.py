@@ -34,8 +34,9 @@ def _codes(codes: tuple[str, ...]) -> tuple[str, ...]:
 class LengthSettings(Settings):
     """How long a problem is."""
 
-    shortest_words: int = Field(default=2, ge=0)
-    """too_short below this many words; a number, a name or a sign of Chinese counts as one each."""
+    shortest_words: int = Field(default=4, ge=0)
+    """too_short below this many words (a number, a name or a sign of Chinese is one each), not counting such as
+    "Problem 3"; beside a number or a formula two words do: Compute 17*23."""
     longest_words: int | None = Field(default=None, gt=0)
     """too_long above this many words; None sets no limit."""
     longest_characters: int = Field(default=30_000, gt=0)

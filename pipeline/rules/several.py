@@ -13,15 +13,18 @@ from pipeline.rules.quoting import quoted
 from pipeline.rules.settings import RowSettings
 
 _LONGEST = 2_000
-_THOUSANDS = re.compile(r"(?<=\d)\{?,\}?\\?!?(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r"(?<=\d)\{?,\}?(?:\\!\s?)?(?=\d{3}(?!\d))")
 _ESCAPED = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 _TOKEN = re.compile(
-    r"\\left|\\right|\\[{}]|\\l(?:angle|brace|vert)|\\r(?:angle|brace|vert)|[()\[\]{}]|\$|[,;\uff0c\uff1b\u3001]|\\\\|\\(?:vee|lor|text|mbox|mathrm)\b|"
-    r"\\begin\s*\{\w+\*?\}|\\end\s*\{\w+\*?\}|\b(?:or|and)\b|\u6216|\n"
+    r"\\left|\\right|\\[{}]|\\l(?:angle|brace|vert)|\\r(?:angle|brace|vert)|[()\[\]{}]|\$"
+    r"|[,;\uff0c\uff1b\u3001]|\\\\|\\(?:vee|lor|text|mbox|mathrm)\b|"
+    r"\\begin\s*\{\w+\*?\}|\\end\s*\{\w+\*?\}|\b(?:or|and|ou|oder)\b|\u6216|\n"
 )
 _OPENS = frozenset({"(", "[", "{", r"\{", r"\langle", r"\lbrace"})
 _CLOSES = frozenset({")", "]", "}", r"\}", r"\rangle", r"\rbrace"})
-_BETWEEN = frozenset({",", ";", "\uff0c", "\uff1b", "\u3001", "or", "and", "\u6216", r"\vee", r"\lor", "\n"})
+_BETWEEN = frozenset(
+    {",", ";", "\uff0c", "\uff1b", "\u3001", "or", "and", "ou", "oder", "\u6216", r"\vee", r"\lor", "\n"}
+)
 _TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf)\s*\{([^{}]*)\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _PLUS_MINUS = re.compile(r"(?:^|[=,(\s$])\\(?:pm|mp)|\u00b1")
@@ -98,6 +101,9 @@ _UNITS = frozenset(
         "euros",
     ]
 )
+_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
+_WORDS_OF_A_SENTENCE = 4
+_DECIMAL_COMMA = re.compile(r"-?\d+,0\d*")
 _SEVERAL_LETTERS = re.compile(r"(?:\(?[A-J]\)?\s*(?:,|;|and|or|\s)\s*)+\(?[A-J]\)?")
 
 
@@ -126,6 +132,8 @@ def answers_in(gold: str) -> list[str]:
         return [text]
     if all(_ORDER.search(part) or "\\infty" in part for part in parts):
         # x < 1 or x > 2 is one region of numbers.
+        return [text]
+    if _DECIMAL_COMMA.fullmatch(text.strip()) or any(len(_WORD.findall(part)) > _WORDS_OF_A_SENTENCE for part in parts):
         return [text]
     if all((found := _AMOUNT.match(part)) and found[1].lower() in _UNITS for part in parts):
         return [text]
