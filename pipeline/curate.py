@@ -6,12 +6,12 @@ from typing import Literal
 
 from pipeline.alike.near import NearSettings
 from pipeline.alike.overlap import OverlapSettings
-from pipeline.record import Problem, problem_id
+from pipeline.record import KINDS, Problem, problem_id
 from pipeline.rules.normalise import normal_answer, normal_prompt
-from pipeline.rules.row import unfit
+from pipeline.rules.row import RULES, unfit
 from pipeline.rules.settings import RowSettings
 from pipeline.source_files import Slice
-from pipeline.sources import Raw, Source, read
+from pipeline.sources import GymSource, Raw, Source, read
 
 Rule = Literal[
     "unreadable",
@@ -91,8 +91,15 @@ def _problem(source: Source, raw: Raw, settings: CurateSettings) -> Problem:
     if raw.unreadable is not None:
         return replace(_read(source, raw, settings), drop="unreadable", drop_why=raw.unreadable)
     problem = _read(source, raw, settings)
-    found = unfit(problem, settings, rules=settings.rules)
+    found = unfit(problem, settings, rules=_rules_for(source, settings))
     return problem if found is None else replace(problem, drop=found[0], drop_why=found[1] or None)
+
+
+def _rules_for(source: Source, settings: CurateSettings) -> tuple[str, ...]:
+    """The rules asked of a source's rows: what a generator makes is worded by its author, not found somewhere."""
+    if not isinstance(source, GymSource):
+        return settings.rules
+    return tuple(rule for rule in settings.rules if rule in RULES and RULES[rule].kinds == KINDS)
 
 
 def _read(source: Source, raw: Raw, settings: CurateSettings) -> Problem:

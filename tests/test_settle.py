@@ -17,17 +17,15 @@ def index(*prompts: str) -> Index:
     return index_of({"trains": [problem(prompt) for prompt in prompts or (HELD_OUT,)]}, OverlapSettings())
 
 
+def settled(*rows: Problem) -> list[Problem]:
+    found, matches = settle(rows, index=None, settings=ALL)
+    assert matches == []
+    return found
+
+
 def drops(*rows: Problem, rules: tuple[str, ...] = ALL.rules, held_out: Index | None = None) -> list[str | None]:
     found, _ = settle(rows, index=held_out, settings=CurateSettings(rules=rules))
     return [row.drop for row in found]
-
-
-def test_of_equal_prompts_the_first_source_stays() -> None:
-    first, second = problem(source="first"), problem(" What is  1 + 1? ", source="second")
-    assert first.id == second.id
-    for rows in ((first, second), (second, first)):
-        found, _ = settle(rows, index=None, settings=ALL)
-        assert [(row.source, row.drop) for row in found] == [(rows[0].source, None), (rows[1].source, "duplicate")]
 
 
 def test_one_prompt_with_two_answers_can_be_trusted_with_neither() -> None:
@@ -73,3 +71,44 @@ def test_what_says_the_same_as_a_benchmarks_problem_goes_too() -> None:
     assert (first.drop, second.drop) == ("benchmark_ngram", "beside_benchmark")
     only = CurateSettings(rules=tuple(rule for rule in ALL.rules if rule != "beside_benchmark"))
     assert apart([replace(near)], members, only)[0].drop is None
+
+
+def test_of_equal_prompts_the_first_source_stays() -> None:
+    first, second = problem(source="first"), problem(" What is  1 + 1? ", source="second")
+    assert first.id == second.id
+    assert [(one.source, one.drop) for one in settled(first, second)] == [("first", None), ("second", "duplicate")]
+    assert [(one.source, one.drop) for one in settled(second, first)] == [("second", None), ("first", "duplicate")]
+
+
+def test_equal_prompts_with_other_answers_are_all_dropped() -> None:
+    rows = settled(problem(answer="2"), problem(answer="3"), problem("other"))
+    assert sorted((one.prompt, one.drop) for one in rows if one.drop) == [("What is 1 + 1?", "conflicting_answer")] * 2
+    assert {one.drop_why for one in rows if one.drop} == {"the same prompt comes with: 2 | 3"}
+
+
+def test_answers_that_differ_in_writing_alone_do_not_conflict() -> None:
+    rows = settled(problem(answer="2"), problem(answer="$2$"), problem(answer="\\text{2}"))
+    assert [one.drop for one in rows] == [None, "duplicate", "duplicate"]
+
+
+def test_equal_numbers_written_apart_do_not_conflict() -> None:
+    rows = settled(problem(answer="1,000"), problem(answer="1000"), problem(answer="1000.0"))
+    assert [one.drop for one in rows] == [None, "duplicate", "duplicate"]
+
+
+def test_a_dropped_row_decides_nothing_about_others() -> None:
+    dropped = problem(answer="3", drop="image", drop_why="[asy]")
+    rows = settled(dropped, problem(answer="2"))
+    assert [(one.answer, one.drop) for one in rows] == [("3", "image"), ("2", None)]
+
+
+def test_settling_keeps_every_row_and_does_not_depend_on_the_order_of_problems() -> None:
+    rows = [problem(f"p{number % 7}", answer=str(number % 3), source=str(number)) for number in range(40)]
+    rows[5] = replace(rows[5], drop="no_answer")
+    out = settled(*rows)
+    assert sorted(one.source for one in out) == sorted(one.source for one in rows)
+    by_id = sorted(rows, key=lambda one: one.id, reverse=True)
+    assert settled(*by_id) == out
+    assert [one.id for one in out] == sorted(one.id for one in out)
+    # What a rule changes is drop and drop_why; the row itself stays.
+    assert {replace(one, drop=None, drop_why=None) for one in out} == {replace(one, drop=None) for one in rows}
