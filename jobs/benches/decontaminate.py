@@ -6,13 +6,15 @@ its tasks, so its index is written here, by its functions and in its format; its
 xxhash 4, so both its index and its filter use SHA-1, its other choice.
 """
 
+import contextlib
 import multiprocessing
+import os
 import random
 import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -154,9 +156,7 @@ def _datatrove(folder: str) -> None:
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import JsonlWriter
     from datatrove.utils.hashing import HashConfig
-    from loguru import logger
 
-    logger.remove()
     config = NGramsDecontConfig(hash_config=HashConfig(hash_fc="sha1"))
     _datatrove_index(Path(folder) / "index", config)
     dropped = JsonlWriter(f"{folder}/dropped", compression=None)
@@ -164,7 +164,21 @@ def _datatrove(folder: str) -> None:
         ParquetReader(f"{folder}/problems", text_key="prompt"),
         NGramsDecontFilter(f"{folder}/index", config, exclusion_writer=dropped),
     ]
-    LocalPipelineExecutor(steps, tasks=_SHARDS, workers=_WORKERS, logging_dir=f"{folder}/logs").run()
+    with _quiet(Path(folder) / "datatrove.log"):
+        LocalPipelineExecutor(steps, tasks=_SHARDS, workers=_WORKERS, logging_dir=f"{folder}/logs").run()
+
+
+@contextlib.contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """What this process and those that it starts say on the error stream goes to a file."""
+    saved = os.dup(2)
+    try:
+        with log.open("wb") as sink:
+            os.dup2(sink.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _datatrove_index(folder: Path, config: "NGramsDecontConfig") -> None:
