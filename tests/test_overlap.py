@@ -210,6 +210,14 @@ def test_a_short_problem_is_looked_for_as_a_whole_only() -> None:
     assert [match and match.benchmark_id for match in found] == [None, problem_id(eight), None]
 
 
+@pytest.mark.parametrize("text", [WALK, f"{OWN} {WALK} {OWN}"])
+def test_problems_shorter_than_the_ngram_are_found_as_a_whole(text: str) -> None:
+    short = ". ".join(WALK.split(". ")[:2])
+    match = index(short, ngram=50, least_words=20).prompts([OWN, text])[1]
+    assert match is not None
+    assert match.score == 1.0
+
+
 def test_a_trace_that_recites_a_held_out_problem_is_found() -> None:
     thought = f"This is like one that I know: {WALK} There s is 2.5 and t is 24. Here the tank holds 70 liters."
     found = index().traces([thought, "The tank is empty after 70 / 3 hours.", ""], own=[OWN, OWN, OWN])

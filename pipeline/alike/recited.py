@@ -48,7 +48,6 @@ class Recited:
     ) -> None:
         self._held, self._encoded, self._ngram, self._share = held, encoded, ngram, share
         rolling = Rolling(encoded.ids_W)
-        long = np.flatnonzero(encoded.lengths_D >= ngram)
         self._whole_P = rolling.spans(encoded.starts_D, encoded.lengths_D)
         self._short = {
             n: table(self._whole_P[owners], owners, np.zeros_like(owners), most_owners=1)
@@ -64,7 +63,6 @@ class Recited:
         self._grams = table(hashes[telling], owners[telling], places[telling], most_owners=_FEW_OWNERS)
         self._reach_P = _reach(self._grams, len(held), ngram)
         self._needed_P = np.where(self._reach_P > 0, np.ceil(self._reach_P * share), np.iinfo(np.int32).max)
-        assert len(long) == 0 or len(self._anchors.hashes_G), f"{len(long)} problems and no n-grams"
 
     def own_words(self, owner: int) -> frozenset[str]:
         """The words that tell a held-out problem from its like; none where most of it is put as others are."""
