@@ -175,8 +175,8 @@ def test_the_same_whatever_the_order_of_the_rows() -> None:
 
 
 def test_hostile_rows() -> None:
-    long = " ".join(f"w{n}x" for n in range(150_000))
-    hostile = ["", " ", "\x00\x07", "7", "$" * 1_000_000, long, long + " more", "a" * 1_000_000]
+    long = " ".join(f"w{n}x" for n in range(60_000))
+    hostile = ["", " ", "\x00\x07", "7", "$" * 300_000, long, long + " more", "a" * 1_000_000]
     problems = [problem(text, answer) for text, answer in itertools.product(hostile, ["", "180"])]
     started = time.process_time()
     table = sketches(to_table(problems, Problem), shard=0, sources=["a"])
