@@ -64,8 +64,8 @@ class NearSettings(Settings):
     """When two problems with the same numbers and the same answer say the same."""
 
     similarity: tuple[Share, Share, Share, Share, Share] = (0.9, 0.75, 0.35, 0.2, 0.15)
-    """Share of their words and pairs of words that two prompts have in common at least (Jaccard, 0 to 1; rare ones weigh
-    more): with no different numbers in both, with one, two, three, and more. The more numbers two problems share
+    """Share of their words and pairs of words that two prompts have in common at least (Jaccard, 0 to 1; rare ones
+    weigh more): with no different numbers in both, with one, two, three, and more. The more numbers two problems share
     beside their answer, the less is it by chance. Unrelated problems are below 0.1.
     """
 
@@ -156,7 +156,7 @@ def _without_names(said: list[str], prompt: str) -> list[str]:
 
 
 def answer_value(answer: str, kind: str) -> str:
-    """The same text for answers that say the same (0.5 and 1/2, 5 and 5 cm, 2x + 1 and 2y + 1); empty where none can."""
+    """The same text for answers that say the same (0.5 and 1/2, 5 and 5 cm, 2x + 1 and 2y + 1); empty for none."""
     if kind not in _COMPARED:
         return ""
     if answer.isdecimal() and answer.isascii():
