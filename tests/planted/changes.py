@@ -1,6 +1,6 @@
 """Problems said again: renamed, reworded, in another format, or with other numbers (which makes another problem).
 
-Each change takes a text and a source of chance and gives the changed text, or the text itself where it finds nothing to change.
+Each change takes a text and a source of chance and gives the changed text, or the text itself where nothing can change.
 `renamed`, `reworded` and `reformatted` keep all numbers ("three" and "3" count as one); `other_numbers` changes some.
 """
 
@@ -31,7 +31,7 @@ DIGIT_WORDS = {digits: word for word, digits in NUMBER_WORDS.items()}
 
 
 def masked(text: str) -> tuple[str, list[str]]:
-    """The text with every formula behind a mark, and the formulas; a text without LaTeX has none ($5 is money there)."""
+    """The text with every formula behind a mark, and the formulas; without LaTeX there are none ($5 is money there)."""
     formulas: list[str] = []
     if not TEX.search(text):
         return text, formulas
@@ -89,7 +89,7 @@ def _other_things(prose: str, rng: Random) -> str:
 
 
 def _other_letters(prose: str, formulas: list[str], rng: Random) -> dict[str, str]:
-    """A one-to-one map of the variables of the formulas to other letters; empty where a letter may be part of a word."""
+    """A one-to-one map of the formulas' variables to other letters; empty where a letter may be part of a word."""
     runs = [run for formula in formulas for run in re.findall(r"[A-Za-z]+", COMMANDS.sub(" ", formula))]
     alone = {run for run in runs if len(run) == 1}
     for run in runs:
@@ -101,7 +101,7 @@ def _other_letters(prose: str, formulas: list[str], rng: Random) -> dict[str, st
     if any(len(word) == 1 and word.islower() and word != "a" for word in words):
         small, functions = set(), set()
     large = {letter for run in runs if run.isupper() for letter in run}
-    if any(word.isupper() and word not in ("A", "I") for word in words) or "E" in large and "MATH" in prose:
+    if any(word.isupper() and word not in ("A", "I") for word in words):
         large = set()
     new: dict[str, str] = {}
     for used, pool in ((small, "abckmnpqrstuvwxyz"), (functions, "fghpq"), (large, "ABCDEFGHJKLMNPQRSTUVWXYZ")):
@@ -132,7 +132,8 @@ OPENERS = (
     "Solve the following problem. ", "Can you work this out? ", "Think carefully. ",
 )  # fmt: skip
 CLOSERS = (
-    " Please explain your reasoning.", " Show your work.", " Thank you!", " Give the final answer.", " Justify your answer.",
+    " Please explain your reasoning.", " Show your work.", " Thank you!", " Give the final answer.",
+    " Justify your answer.",
     " Please answer with care.", " State the final result clearly.",
 )  # fmt: skip
 

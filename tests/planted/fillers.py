@@ -1,7 +1,7 @@
 """Honest filler problems, as many as one asks for: no two of them say the same, whatever their words.
 
-Row i takes story i % len(STORIES) and the numbers that a one-to-one map gives to i // len(STORIES): no two rows of a story
-share their numbers. The number at place p of n is p modulo n, so no row has another row's numbers in another order either.
+Row i takes story i % len(STORIES) and the numbers that a one-to-one map gives to i // len(STORIES): no two rows of a
+story share their numbers. The number at place p of n is p modulo n: no row has another's numbers in another order either.
 Names, things, scenes and wordings are drawn: rows of one story look as unlike as problems of one textbook chapter do.
 """
 
@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from math import gcd, prod
 from random import Random
 
-from planted.stories import DERIVED, DETAILS, INTROS, PLACES, SCENES, STORIES, TASKS, THINGS, Story
+from planted.stories import DETAILS, PLACES, PLAIN, SCENES, THINGS
+from planted.story import DERIVED, Story
+from planted.tex_stories import INTROS, TASKS, TEX
 from planted.vocabulary import BOYS, GIRLS
 
 PLAIN_ENDS = ("", "", "", "", "", " Show your steps.", " Explain how you know.", " Give a whole number.")
 TEX_ENDS = ("", "", "", "", " Express your answer as an integer.", " Give an exact value.", " No calculator is needed.")
 LETTERS = ("x", "y", "z", "t", "n", "k", "u", "w", "r", "s")
 FUNCTIONS = ("f", "g", "h", "p", "q")
+STORIES = (*PLAIN, *TEX)
 NEEDED = tuple(story.derived() for story in STORIES)
 CAPITALS = ("A", "B", "C", "P", "Q", "R", "S", "T", "M", "N")
 
@@ -30,7 +33,7 @@ class Filler:
 
 
 def rows(count: int, seed: int) -> Iterator[Filler]:
-    """`count` problems, each with other numbers or another story than all others; a longer run begins with a shorter one."""
+    """`count` problems, no two with one story and the same numbers; a longer run begins with a shorter one."""
     for index in range(count):
         yield filler(index, seed)
 
@@ -38,17 +41,18 @@ def rows(count: int, seed: int) -> Iterator[Filler]:
 def filler(index: int, seed: int, *, numbers_of: int | None = None) -> Filler:
     """Row `index`; with `numbers_of` the same words with the numbers of that row, which must be of the same story."""
     story = STORIES[index % len(STORIES)]
+    tex = index % len(STORIES) >= len(PLAIN)
     other = index if numbers_of is None else numbers_of
     assert other % len(STORIES) == index % len(STORIES), f"rows {index} and {other} tell other stories"
     numbers = numbers_at(story, other // len(STORIES), seed)
     rng = Random(seed * 1_000_000_007 + index)
-    words = _words(rng, tex=story.tex)
+    words = _words(rng, tex=tex)
     words.update(numbers)
     for name in NEEDED[index % len(STORIES)]:
         words[name] = DERIVED[name](words)
     answer = story.answer(words)
     parts = [_one(rng, choices) for choices in story.sentences]
-    if story.tex:
+    if tex:
         body = _one(rng, INTROS) + " " + " ".join(parts) + _one(rng, TEX_ENDS)
     else:
         body = f"{_one(rng, SCENES)} {_one(rng, DETAILS)} {' '.join(parts)}" + _one(rng, PLAIN_ENDS)

@@ -7,27 +7,39 @@ from planted.changes import DIGIT_WORDS, masked, unmasked
 from planted.vocabulary import NUMBER_WORDS
 
 UNICODE = (
-    (r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}", r"(\1)/(\2)"), (r"\\[dt]?frac(\d)(\d)", r"\1/\2"), (r"\((\w+)\)/\((\w+)\)", r"\1/\2"),
-    (r"\\sqrt\{(\w+)\}", r"√\1"), (r"\\sqrt\{([^{}]+)\}", r"√(\1)"), (r"\^\{?\\circ\}?", "°"), (r"\^\{?2\}?(?!\d)", "²"), (r"\^\{?3\}?(?!\d)", "³"),
-    (r"\\cdot ?", "·"), (r"\\times ?", "×"), (r"\\leq?(?![a-z]) ?", "≤ "), (r"\\geq?(?![a-z]) ?", "≥ "), (r"\\neq? ?", "≠ "),
-    (r"\\pi(?![a-z])", "π"), (r"\\theta", "θ"), (r"\\omega", "ω"), (r"\\angle ?", "∠"), (r"\\triangle ?", "△"), (r"\\in(?![a-z])", "∈"), (r"\\left|\\right|\\!|\\displaystyle ?", ""),
-    (r"\\[lc]?dots", "..."), (r"\\(log|sin|cos|tan|gcd|det|max|min|arcsin|arctan|sec|cot)(?![a-z])", r"\1"), (r"\\overline\{([^{}]+)\}", r"\1"),
-    (r"\\mathbf\{([^{}]+)\}", r"\1"), (r"\\text\{([^{}]+)\}", r"\1"), (r"\\q?quad", " "), (r"\\pmod ?\{?(\w+)\}?", r"(mod \1)"), (r"\\equiv", "≡"), (r"\\mid", "|"),
+    (r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}", r"(\1)/(\2)"), (r"\\[dt]?frac(\d)(\d)", r"\1/\2"),
+     (r"\((\w+)\)/\((\w+)\)", r"\1/\2"),
+    (r"\\sqrt\{(\w+)\}", r"√\1"), (r"\\sqrt\{([^{}]+)\}", r"√(\1)"), (r"\^\{?\\circ\}?", "°"), (r"\^\{?2\}?(?!\d)",
+     "²"), (r"\^\{?3\}?(?!\d)", "³"),
+    (r"\\cdot ?", "·"), (r"\\times ?", "×"), (r"\\leq?(?![a-z]) ?", "≤ "), (r"\\geq?(?![a-z]) ?", "≥ "), (r"\\neq? ?",
+     "≠ "),
+    (r"\\pi(?![a-z])", "π"), (r"\\theta", "θ"), (r"\\omega", "ω"), (r"\\angle ?", "∠"), (r"\\triangle ?", "△"),
+     (r"\\in(?![a-z])", "∈"), (r"\\left|\\right|\\!|\\displaystyle ?", ""),
+    (r"\\[lc]?dots", "..."), (r"\\(log|sin|cos|tan|gcd|det|max|min|arcsin|arctan|sec|cot)(?![a-z])", r"\1"),
+     (r"\\overline\{([^{}]+)\}", r"\1"),
+    (r"\\mathbf\{([^{}]+)\}", r"\1"), (r"\\text\{([^{}]+)\}", r"\1"), (r"\\q?quad", " "), (r"\\pmod ?\{?(\w+)\}?",
+     r"(mod \1)"), (r"\\equiv", "≡"), (r"\\mid", "|"),
     (r"\\l?langle|\\rangle", ""), (r"\^\{([^{}]+)\}", r"^(\1)"), (r"_\{([^{}]+)\}", r"_\1"),
 )  # fmt: skip
 ASCII = (
-    (r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}", r"(\1)/(\2)"), (r"\\[dt]?frac(\d)(\d)", r"\1/\2"), (r"\\sqrt\{([^{}]+)\}", r"sqrt(\1)"),
-    (r"\^\{?\\circ\}?", " degrees"), (r"\^\{([^{}]+)\}", r"**(\1)"), (r"\^", "**"), (r"\\cdot ?|\\times ?", "* "), (r"\\leq?(?![a-z])", "<="), (r"\\geq?(?![a-z])", ">="),
+    (r"\\[dt]?frac\{([^{}]+)\}\{([^{}]+)\}", r"(\1)/(\2)"), (r"\\[dt]?frac(\d)(\d)", r"\1/\2"), (r"\\sqrt\{([^{}]+)\}",
+     r"sqrt(\1)"),
+    (r"\^\{?\\circ\}?", " degrees"), (r"\^\{([^{}]+)\}", r"**(\1)"), (r"\^", "**"), (r"\\cdot ?|\\times ?", "* "),
+     (r"\\leq?(?![a-z])", "<="), (r"\\geq?(?![a-z])", ">="),
     (r"\\neq?", "!="), (r"\\left|\\right|\\!|\\displaystyle ?", ""), (r"\\[lc]?dots", "..."),
-    (r"\\(pi|theta|omega|log|sin|cos|tan|gcd|det|angle|triangle|in|max|min)(?![a-z])", r"\1"), (r"\\overline\{([^{}]+)\}", r"\1"), (r"\\mathbf\{([^{}]+)\}", r"\1"),
+    (r"\\(pi|theta|omega|log|sin|cos|tan|gcd|det|angle|triangle|in|max|min)(?![a-z])", r"\1"),
+     (r"\\overline\{([^{}]+)\}", r"\1"), (r"\\mathbf\{([^{}]+)\}", r"\1"),
     (r"\\text\{([^{}]+)\}", r"\1"), (r"_\{([^{}]+)\}", r"_\1"), (r"\\q?quad", " "),
 )  # fmt: skip
 OTHER_TEX = (
-    (r"\\frac", r"\\dfrac"), (r"\\left|\\right", ""), (r"\\leq?(?![a-z])", r"\\leqslant"), (r"\\cdot", r"\\times"), (r"\^([0-9a-z])", r"^{\1}"), (r"\\dots", r"\\ldots"),
+    (r"\\frac", r"\\dfrac"), (r"\\left|\\right", ""), (r"\\leq?(?![a-z])", r"\\leqslant"), (r"\\cdot", r"\\times"),
+     (r"\^([0-9a-z])", r"^{\1}"), (r"\\dots", r"\\ldots"),
 )  # fmt: skip
 SHORT = (
-    (r"miles per hour", "mph"), (r"kilometers per hour|kilometers an hour", "km/h"), (r"(\d) kilometers", r"\1 km"), (r"(\d) meters", r"\1 m"), (r"(\d) minutes", r"\1 min"),
-    (r"(\d) hours", r"\1 h"), (r"(\d) pounds", r"\1 lb"), (r"(\d)%", r"\1 percent"), (r"(\d) percent", r"\1%"), (r"(\d) liters", r"\1 L"), (r"\b(\d)(\d{3})\b(?!\.\d)", r"\1,\2"),
+    (r"miles per hour", "mph"), (r"kilometers per hour|kilometers an hour", "km/h"), (r"(\d) kilometers", r"\1 km"),
+     (r"(\d) meters", r"\1 m"), (r"(\d) minutes", r"\1 min"),
+    (r"(\d) hours", r"\1 h"), (r"(\d) pounds", r"\1 lb"), (r"(\d)%", r"\1 percent"), (r"(\d) percent", r"\1%"),
+     (r"(\d) liters", r"\1 L"), (r"\b(\d)(\d{3})\b(?!\.\d)", r"\1,\2"),
 )  # fmt: skip
 DRESSES = (
     "{}",

@@ -14,13 +14,13 @@ from random import Random
 from typing import TypedDict
 
 import orjson
-
 from planted.changes import Change, renamed, reworded
 from planted.fillers import STORIES, Filler, filler, rows
 from planted.formats import other_numbers, reformatted
 
 __all__ = [
-    "DUPLICATE", "HERE", "OTHER_PROBLEM", "Row", "both", "other_numbers", "pairs", "paraphrases", "planted", "reformatted", "renamed",
+    "DUPLICATE", "HERE", "OTHER_PROBLEM", "Row", "both", "other_numbers", "pairs", "paraphrases", "planted",
+    "reformatted", "renamed",
     "reworded", "rows",
 ]  # fmt: skip
 
@@ -138,7 +138,8 @@ def _look_alike(bases: Iterator[Row], number: int, count: int, seed: int, rng: R
 
 def _with_base(base: Row, text: str, answer: str, way: str, kept: set[str]) -> list[Row]:
     plant: Row = {
-        "id": f"{way}-of-{base['id']}", "problem": text, "answer": answer, "source": "planted", "plant": way, "of": base["id"],
+        "id": f"{way}-of-{base['id']}", "problem": text, "answer": answer, "source": "planted", "plant": way,
+        "of": base["id"],
     }  # fmt: skip
     kept.add(base["id"])
     return [plant] if base["source"] == "filler" else [base, plant]

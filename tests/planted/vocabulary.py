@@ -1,42 +1,47 @@
 """The words that plants and fillers are made of: names, things that can stand for one another, synonyms."""
 
-GIRLS = tuple(
-    """Aaliyah Abigail Adriana Agnes Aisha Alejandra Alexandra Alicia Amara Amelia Amina Anastasia Angela Anita Anya Astrid
-    Beatrice Bella Bianca Brenda Bridget Camila Carla Carmen Caroline Catalina Celeste Chiara Chloe Christina Clara Claudia
-    Daniela Daphne Deborah Diana Dolores Edith Elena Eliza Elsa Emily Esther Eva Fatima Fiona Florence Francesca Freya
-    Gabriela Gloria Greta Hannah Harriet Heidi Helena Imani Ingrid Irene Isabel Jasmine Joanna Josephine Julia Kamila Karen
-    Katarina Keisha Kiara Lakshmi Larissa Layla Leila Lena Lillian Linda Lorena Louisa Lucia Madison Malia Margaret Mariana
-    Marlene Martha Matilda Maya Meera Melissa Mila Miriam Monica Nadia Naomi Natalia Nina Noor Octavia Olga Olivia Paloma
-    Patricia Paula Petra Phoebe Priya Rachel Rebecca Renata Rosalind Roxana Sabrina Samantha Sandra Sarah Selma Shreya Sofia
-    Stella Susanna Svetlana Sylvia Tabitha Tamara Tatiana Teresa Thandi Ursula Valentina Vanessa Vera Veronica Victoria
-    Wanda Wilma Xiomara Yasmin Yolanda Yuki Zara Zoe""".split()
-)
-BOYS = tuple(
-    """Aaron Abdul Adrian Ahmed Alberto Alejandro Alfred Amir Andre Andrew Anton Arjun Arthur Benjamin Bernard Boris Brandon
-    Bruno Caleb Cameron Carlos Cedric Cesar Charles Chen Claude Clement Connor Curtis Damian Daniel Darius David Derek Diego
-    Dmitri Dominic Douglas Edgar Eduardo Edward Elijah Emil Enrique Eric Ernest Ethan Eugene Felix Fernando Francis Frederick
-    Gabriel Gareth George Gerald Gilbert Gregory Gustav Hamza Harold Harvey Hassan Hector Henry Hiroshi Hugo Ibrahim Igor
-    Isaac Ivan Jacob Jamal James Javier Jeremy Jerome Joel Jonas Joseph Joshua Julian Kareem Karl Keith Kenji Kevin Kofi Kwame
-    Lamar Laurence Leonard Leroy Liam Lorenzo Louis Lucas Malik Manuel Marcus Mario Martin Mateo Matthew Maurice Maxwell
-    Miguel Mohammed Nathan Nelson Nicholas Nikolai Oliver Omar Oscar Otto Patrick Paul Pedro Peter Philip Quentin Rafael Raj
-    Ramon Raymond Ricardo Robert Roland Ruben Rupert Samuel Sanjay Santiago Sebastian Sergio Simon Stefan Stephen Sven Tariq
-    Theodore Thomas Timothy Tobias Tomas Umar Victor Vikram Vincent Walter Wesley William Winston Xavier Yusuf Zachary""".split()
-)
+_GIRLS = """
+Aaliyah Abigail Adriana Agnes Aisha Alejandra Alexandra Alicia Amara Amelia Amina Anastasia Angela Anita Anya Astrid
+Beatrice Bella Bianca Brenda Bridget Camila Carla Carmen Caroline Catalina Celeste Chiara Chloe Christina Clara
+Claudia Daniela Daphne Deborah Diana Dolores Edith Elena Eliza Elsa Emily Esther Eva Fatima Fiona Florence Francesca
+Freya Gabriela Gloria Greta Hannah Harriet Heidi Helena Imani Ingrid Irene Isabel Jasmine Joanna Josephine Julia
+Kamila Karen Katarina Keisha Kiara Lakshmi Larissa Layla Leila Lena Lillian Linda Lorena Louisa Lucia Madison Malia
+Margaret Mariana Marlene Martha Matilda Maya Meera Melissa Mila Miriam Monica Nadia Naomi Natalia Nina Noor Octavia
+Olga Olivia Paloma Patricia Paula Petra Phoebe Priya Rachel Rebecca Renata Rosalind Roxana Sabrina Samantha Sandra
+Sarah Selma Shreya Sofia Stella Susanna Svetlana Sylvia Tabitha Tamara Tatiana Teresa Thandi Ursula Valentina Vanessa
+Vera Veronica Victoria Wanda Wilma Xiomara Yasmin Yolanda Yuki Zara Zoe
+"""
+GIRLS = tuple(_GIRLS.split())
+_BOYS = """
+Aaron Abdul Adrian Ahmed Alberto Alejandro Alfred Amir Andre Andrew Anton Arjun Arthur Benjamin Bernard Boris Brandon
+Bruno Caleb Cameron Carlos Cedric Cesar Charles Chen Claude Clement Connor Curtis Damian Daniel Darius David Derek
+Diego Dmitri Dominic Douglas Edgar Eduardo Edward Elijah Emil Enrique Eric Ernest Ethan Eugene Felix Fernando Francis
+Frederick Gabriel Gareth George Gerald Gilbert Gregory Gustav Hamza Harold Harvey Hassan Hector Henry Hiroshi Hugo
+Ibrahim Igor Isaac Ivan Jacob Jamal James Javier Jeremy Jerome Joel Jonas Joseph Joshua Julian Kareem Karl Keith Kenji
+Kevin Kofi Kwame Lamar Laurence Leonard Leroy Liam Lorenzo Louis Lucas Malik Manuel Marcus Mario Martin Mateo Matthew
+Maurice Maxwell Miguel Mohammed Nathan Nelson Nicholas Nikolai Oliver Omar Oscar Otto Patrick Paul Pedro Peter Philip
+Quentin Rafael Raj Ramon Raymond Ricardo Robert Roland Ruben Rupert Samuel Sanjay Santiago Sebastian Sergio Simon
+Stefan Stephen Sven Tariq Theodore Thomas Timothy Tobias Tomas Umar Victor Vikram Vincent Walter Wesley William
+Winston Xavier Yusuf Zachary
+"""
+BOYS = tuple(_BOYS.split())
 # Names of the real sets that are not in the lists above: known as names, not given to anyone.
-MORE_GIRLS = tuple(
-    """Alice Amy Ann Anna Anne Ava Barbara Betty Candice Cathy Cindy Claire Cynthia Dana Donna Ella Ellen Emma Gail Gina
-    Gretchen Helen Hillary Jade Jane Janet Jean Jen Jenna Jennifer Jenny Jessica Jill Joan Joy Joyce Judy Julie Kate Kathy
-    Katie Kelly Kim Kimberly Kylie Lara Laura Lauren Leah Lily Lisa Lucy Lydia Mandy Maria Marie Marissa Mary Megan Melanie
-    Meredith Mia Michelle Molly Nancy Natalie Nicole Olivia Pam Penny Polly Rosa Ruby Ruth Sally Sara Shawna Sherry Siobhan
-    Sophia Stephanie Sue Susan Suzanne Suzy Tanya Tara Tina Toula Tracy Wendi Wendy""".split()
-)
-MORE_BOYS = tuple(
-    """Adam Alan Albert Alex Allen Andy Anthony Ben Billy Bob Brad Brian Carl Charlie Chad Chris Clark Colin Craig Dale Dan
-    Darrell Dave Dean Dennis Don Donald Earl Eddie Fred Gary Glen Gordon Greg Gunter Gus Harry Ian Ivan Jake Jason Jeff
-    Jerry Jesse Jim Jimmy Joe John Johnny Johnson Jordan Jose Josh Juan Justin Ken Kenny Kyle Larry Lee Leo Lloyd Luke Michael Mike
-    Mitchell Neil Noah Patrick Ralph Randy Richard Rick Ricky Rob Roger Ron Roy Russell Ryan Sam Scott Sean Shawn Steve Steven
-    Ted Terry Tim Todd Tom Tommy Tony Travis Trevor Tyler Wayne""".split()
-)
+_MORE_GIRLS = """
+Alice Amy Ann Anna Anne Ava Barbara Betty Candice Cathy Cindy Claire Cynthia Dana Donna Ella Ellen Emma Gail Gina
+Gretchen Helen Hillary Jade Jane Janet Jean Jen Jenna Jennifer Jenny Jessica Jill Joan Joy Joyce Judy Julie Kate Kathy
+Katie Kelly Kim Kimberly Kylie Lara Laura Lauren Leah Lily Lisa Lucy Lydia Mandy Maria Marie Marissa Mary Megan
+Melanie Meredith Mia Michelle Molly Nancy Natalie Nicole Olivia Pam Penny Polly Rosa Ruby Ruth Sally Sara Shawna
+Sherry Siobhan Sophia Stephanie Sue Susan Suzanne Suzy Tanya Tara Tina Toula Tracy Wendi Wendy
+"""
+MORE_GIRLS = tuple(_MORE_GIRLS.split())
+_MORE_BOYS = """
+Adam Alan Albert Alex Allen Andy Anthony Ben Billy Bob Brad Brian Carl Charlie Chad Chris Clark Colin Craig Dale Dan
+Darrell Dave Dean Dennis Don Donald Earl Eddie Fred Gary Glen Gordon Greg Gunter Gus Harry Ian Ivan Jake Jason Jeff
+Jerry Jesse Jim Jimmy Joe John Johnny Johnson Jordan Jose Josh Juan Justin Ken Kenny Kyle Larry Lee Leo Lloyd Luke
+Michael Mike Mitchell Neil Noah Patrick Ralph Randy Richard Rick Ricky Rob Roger Ron Roy Russell Ryan Sam Scott Sean
+Shawn Steve Steven Ted Terry Tim Todd Tom Tommy Tony Travis Trevor Tyler Wayne
+"""
+MORE_BOYS = tuple(_MORE_BOYS.split())
 
 # Each line holds things that can stand for one another in a story: singular and plural.
 KINDS = tuple(
@@ -64,7 +69,8 @@ doll/dolls puzzle/puzzles robot/robots kazoo/kazoos
 )
 
 NUMBER_WORDS = {
-    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10",
     "eleven": "11", "twelve": "12", "fifteen": "15", "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50",
 }  # fmt: skip
 
