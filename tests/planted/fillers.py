@@ -1,7 +1,7 @@
 """Honest filler problems, as many as one asks for: no two of them say the same, whatever their words.
 
 Row i takes story i % len(STORIES) and the numbers that a one-to-one map gives to i // len(STORIES): no two rows of a
-story share their numbers. The number at place p of n is p modulo n: no row has another's numbers in another order either.
+story share their numbers. The number at place p of n is p modulo n: no row has another's numbers in other order either.
 Names, things, scenes and wordings are drawn: rows of one story look as unlike as problems of one textbook chapter do.
 """
 

@@ -56,7 +56,7 @@ DRESSES = (
 
 
 def reformatted(text: str, rng: Random) -> str:
-    """The same words in another notation: Unicode or sympy-like formulas, other delimiters, units and money written otherwise."""
+    """The same words in another notation: plain or sympy-like formulas, other delimiters, units and money otherwise."""
     prose, formulas = masked(text)
     if formulas:
         hard = any("\\begin" in formula or "[asy]" in formula for formula in formulas)
@@ -108,7 +108,7 @@ NUMBER = re.compile(
 
 
 def other_numbers(text: str, rng: Random) -> str:
-    """The same words with other numbers: another problem. Exponents, indices, 0 and 1 stay; whether it has a neat answer is not known."""
+    """The same words with other numbers: another problem, neat answer or not. Exponents, indices, 0 and 1 stay."""
     values = [found.group(1).replace(",", "") for found in NUMBER.finditer(text) if found.group(1)]
     words = re.findall(rf"(?<![\w-])({'|'.join(NUMBER_WORDS)})(?![\w-])", text)
     said = [

@@ -3,8 +3,9 @@
     planted(100_000, seed=1, shared=Path("../shared/data"))   # dicts, in shuffled order, ready for a JSONL file
     pairs(100_000, seed=1, shared=...)                         # what is planted: (id of the row, id of its base, way)
 
-`DUPLICATE` ways say the same problem again; `OTHER_PROBLEM` ways look alike and are other problems. Rows made from the hand-written
-paraphrases have a way that begins with "benchmark_" and `of` = "FILE:LINE" of the benchmark row, which is not among the rows.
+`DUPLICATE` ways say the same problem again; `OTHER_PROBLEM` ways look alike and are other problems. Rows made from the
+hand-written paraphrases have a way that begins with "benchmark_" and `of` = "FILE:LINE" of the benchmark row, which is
+not among the rows.
 """
 
 import itertools
@@ -51,7 +52,7 @@ CHANGES: dict[str, Change] = {"renamed": renamed, "reworded": reworded, "reforma
 def planted(
     count: int, seed: int, shared: Path | None = None, *, duplicates: int = 1000, look_alikes: int = 1000
 ) -> Iterator[Row]:
-    """`count` rows in shuffled order with `duplicates` near-duplicates, as many look-alikes as asked and all hand-written paraphrases.
+    """`count` rows in shuffled order with near-duplicates, look-alikes and all hand-written paraphrases among them.
 
     Bases are fillers and, with `shared` (the folder of the real sets), rows of gsm8k_train and math500: half and half.
     """
@@ -69,13 +70,13 @@ def planted(
 def pairs(
     count: int, seed: int, shared: Path | None = None, *, duplicates: int = 1000, look_alikes: int = 1000
 ) -> list[tuple[str, str, str]]:
-    """What `planted` plants with the same arguments: id of the row, id of its base (or FILE:LINE of a benchmark), way."""
+    """What `planted` plants, given the same: id of the row, id of its base (or FILE:LINE of a benchmark), way."""
     extra = _plants(count, seed, shared, duplicates, look_alikes)
     return [(row["id"], row["of"], row["plant"]) for row in extra if row["plant"] and row["of"]]
 
 
 def paraphrases() -> list[dict[str, str]]:
-    """The hand-written rewritings of benchmark problems and the look-alikes of some: file, line, way, strength, text."""
+    """The hand-written rewritings and look-alikes of benchmark problems: file, line, way, strength, text."""
     lines: list[dict[str, str]] = [
         orjson.loads(line) for line in (HERE / "paraphrases.jsonl").read_bytes().splitlines()
     ]
@@ -112,7 +113,7 @@ def _bases(real: Sequence[Row], fillers: Iterator[int], seed: int) -> Iterator[R
 
 
 def _twin(bases: Iterator[Row], way: str, rng: Random, kept: set[str]) -> list[Row]:
-    """The next base that this way changes, said again (and the base itself when it is a real row, which no filler stands for)."""
+    """The next base that this way changes, said again (after the base itself if it is a real row and no filler)."""
     for base in bases:
         text = CHANGES[way](base["problem"], rng)
         if base["id"] not in kept and text != base["problem"]:
@@ -121,7 +122,7 @@ def _twin(bases: Iterator[Row], way: str, rng: Random, kept: set[str]) -> list[R
 
 
 def _look_alike(bases: Iterator[Row], number: int, count: int, seed: int, rng: Random, kept: set[str]) -> list[Row]:
-    """The next base with other numbers: a filler is told anew with its right answer, a real row gets a stand-in for one."""
+    """The next base with other numbers: a filler with its right answer, a real row with a stand-in for one."""
     for base in bases:
         if base["id"] in kept:
             continue

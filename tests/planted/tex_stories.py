@@ -43,7 +43,8 @@ TEX = (
     Story(((2, 50), (3, 60), (5, 80), (4, 80)), lambda w: w["c"] + w["d"], (
         ("Suppose that ${a}{x} + {b}{y} = {t1}$ and ${b}{x} - {a}{y} = {t2}$.",
          "The pair $({x}, {y})$ satisfies \\[{a}{x} + {b}{y} = {t1}, \\qquad {b}{x} - {a}{y} = {t2}.\\]",
-         "Real numbers ${x}$ and ${y}$ are such that \\begin{{align*}} {a}{x} + {b}{y} &= {t1}, \\\\ {b}{x} - {a}{y} &= {t2}. \\end{{align*}}"),
+         "Real numbers ${x}$ and ${y}$ are such that \\begin{{align*}} {a}{x} + {b}{y} &= {t1}, \\\\"
+         " {b}{x} - {a}{y} &= {t2}. \\end{{align*}}"),
         ("{task} ${x} + {y}$.", "{task} the sum of ${x}$ and ${y}$."))),
     Story(((2, 90), (10, 200), (7, 120)), lambda w: pow(w["a"], w["b"], w["c"]), (
         ("Consider the power ${a}^{{{b}}}$.", "An integer $N$ equals ${a}^{{{b}}}$.",
@@ -74,7 +75,8 @@ TEX = (
     Story(((3, 80), (4, 80), (2, 80), (5, 80)), lambda w: w["a"] * w["d"] - w["b"] * w["c"], (
         ("Consider the matrix \\[{A} = \\begin{{pmatrix}} {a} & {b} \\\\ {c} & {d} \\end{{pmatrix}}.\\]",
          "Let ${A} = \\begin{{pmatrix}} {a} & {b} \\\\ {c} & {d} \\end{{pmatrix}}$.",
-         "A linear map of the plane has matrix $\\left(\\begin{{array}}{{cc}} {a} & {b} \\\\ {c} & {d} \\end{{array}}\\right)$."),
+         "A linear map of the plane has matrix $\\left("
+         "\\begin{{array}}{{cc}} {a} & {b} \\\\ {c} & {d} \\end{{array}}\\right)$."),
         ("{task} $\\det {A}$, where ${A}$ is this matrix.", "{task} the determinant.",
          "{task} the signed factor by which areas change."))),
     Story(((50, 400), (30, 700)), lambda w: w["a"] ** 2 - 2 * w["b"], (
@@ -125,7 +127,8 @@ TEX = (
         ("{task} the remainder.", "{task} the constant that is left over."))),
     Story(((2, 70), (3, 70), (4, 70), (5, 70)), lambda w: w["a"] * w["c"] + w["b"] * w["d"] - 7, (
         ("Let $\\mathbf{{u}} = ({a}, {b}, -1)$ and $\\mathbf{{v}} = ({c}, {d}, 7)$.",
-         "Vectors in space are $\\mathbf{{u}} = \\langle {a}, {b}, -1 \\rangle$ and $\\mathbf{{v}} = \\langle {c}, {d}, 7 \\rangle$."),
+         "Vectors in space are $\\mathbf{{u}} = \\langle {a}, {b}, -1 \\rangle$"
+         " and $\\mathbf{{v}} = \\langle {c}, {d}, 7 \\rangle$."),
         ("{task} $\\mathbf{{u}} \\cdot \\mathbf{{v}}$.", "{task} the dot product of the two vectors."))),
     Story(((2, 300), (301, 900)), lambda w: 2 * (w["b"] - w["a"]) - 1 if w["b"] > w["a"] else 0, (
         ("An integer ${x}$ satisfies $|{x} - {a}| < {ba}$, where ${ba} = {b} - {a}$.",
