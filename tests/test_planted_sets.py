@@ -47,12 +47,12 @@ def numbers(text: str) -> Counter[str]:
 @pytest.mark.parametrize("change", [renamed, reworded, reformatted, both])
 def test_a_duplicate_keeps_every_number_and_changes_the_text(change: Change) -> None:
     seen = 0
-    for text in (*TEXTS, *(row.problem for row in rows(450, seed=3))):
+    for text in (*TEXTS, *(row.problem for row in rows(180, seed=3))):
         for draw in range(3):
             after = change(text, Random(draw))
             assert numbers(after) == numbers(text), (text, after)
             seen += after != text
-    assert seen > 0.8 * 3 * (len(TEXTS) + 450)
+    assert seen > 0.8 * 3 * (len(TEXTS) + 180)
 
 
 def test_renaming_is_consistent() -> None:
@@ -78,20 +78,20 @@ def test_other_numbers_change_the_numbers_and_no_word() -> None:
 
 
 def test_fillers_of_one_story_never_share_their_numbers() -> None:
-    made = list(rows(9000, seed=2))
-    assert len({row.problem for row in made}) == 9000
+    made = list(rows(4500, seed=2))
+    assert len({row.problem for row in made}) == 4500
     stories = len({re.sub(r"\W+", "", row.problem)[-9:] for row in made})
     assert stories > 40
-    assert sum("\\" in row.problem or "$" in row.problem for row in made) > 3000
+    assert sum("\\" in row.problem or "$" in row.problem for row in made) > 1500
     lengths = sorted(len(row.problem) for row in made)
-    assert 150 < lengths[4500] < 300
+    assert 150 < lengths[2250] < 300
     assert made[:500] == list(rows(500, seed=2))
     assert made[0] != next(rows(1, seed=3))
 
 
 def test_the_answers_of_fillers_are_right() -> None:
     seen = 0
-    for row in rows(9000, seed=4):
+    for row in rows(4500, seed=4):
         matrix = re.search(r"pmatrix\} (\d+) & (\d+) \\\\ (\d+) & (\d+) \\end", row.problem)
         if matrix:
             a, b, c, d = map(int, matrix.groups())
@@ -105,7 +105,7 @@ def test_the_answers_of_fillers_are_right() -> None:
             across, along, oaks = map(int, trees.groups())
             assert int(row.answer) == across * along - oaks
         seen += bool(matrix or power or trees)
-    assert seen > 100
+    assert seen > 50
 
 
 def test_planted_rows_are_counted_known_and_the_same_each_time() -> None:

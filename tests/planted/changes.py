@@ -143,9 +143,7 @@ def reworded(text: str, rng: Random) -> str:
     prose, formulas = masked(text)
     aim = max(1.0, rng.uniform(0.10, 0.25) * len(text.split()))
     changed = 0
-    edits: list[Callable[[str, Random], str]] = [
-        _synonym(line) for line in SYNONYMS if re.search(_whole(line[0]), prose)
-    ]
+    edits: list[Change] = [_synonym(pattern, others) for pattern, others in PATTERNS if pattern.search(prose)]
     edits += [_move_if, _move_phrase, _ask_otherwise, _spell_number, _spell_number, _write_digits, _percent, _let]
     rng.shuffle(edits)
     for edit in [*edits, rng.choice((_opened, _closed))]:
@@ -163,13 +161,14 @@ def reworded(text: str, rng: Random) -> str:
     return after if after != text else _closed(text, rng)
 
 
-def _whole(pattern: str) -> str:
-    return rf"(?<![\w'-])(?:{pattern})(?![\w-])" if pattern[-1].isalnum() else rf"(?<![\w'-])(?:{pattern})"
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w'-])(?:{pattern})" + (r"(?![\w-])" if pattern[-1].isalnum() else ""))
 
 
-def _synonym(line: tuple[str, ...]) -> Change:
-    pattern, *others = line
+PATTERNS = tuple((_whole(line[0]), line[1:]) for line in SYNONYMS)
 
+
+def _synonym(pattern: re.Pattern[str], others: tuple[str, ...]) -> Change:
     def edit(prose: str, rng: Random) -> str:
         other = rng.choice(others)
 
@@ -177,7 +176,7 @@ def _synonym(line: tuple[str, ...]) -> Change:
             new = found.expand(other)
             return new + " " if found.group().endswith(" ") and not new.endswith(" ") else new
 
-        return re.sub(_whole(pattern), swap, prose)
+        return pattern.sub(swap, prose)
 
     return edit
 

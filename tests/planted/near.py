@@ -159,12 +159,12 @@ def _row_of(index: int, seed: int) -> Row:
 
 
 def _real(shared: Path) -> list[Row]:
-    found: list[Row] = []
-    for name in ("gsm8k_train", "math500"):
-        for line, raw in enumerate((shared / f"{name}.jsonl").read_bytes().splitlines(), start=1):
-            if b"[asy]" not in raw:
-                found.append(_real_row(name, line, orjson.loads(raw)))
-    return found
+    found = [
+        _real_row(name, line, orjson.loads(raw))
+        for name in ("gsm8k_train", "math500")
+        for line, raw in enumerate((shared / f"{name}.jsonl").read_bytes().splitlines(), start=1)
+    ]
+    return [row for row in found if "[asy]" not in row["problem"]]
 
 
 def _mixed(real: list[Row], rng: Random) -> list[Row]:
