@@ -119,7 +119,7 @@ costs (?=\$) | is priced at | sells for
 cost (?=\$\d[\d.,]* each) | were priced at
 (\$\d[\d.]*) each | \1 apiece
 How much money | What amount of money
-How many (?!did|do|does|of|more|are|is|can|has|have|had|will|in|times) | What number of
+How many (?!did|do|does|of|more|are|is|was|were|people were|can|has|have|had|will|in|times) | What number of
 How far (?=do|did|will) | What distance
 How long (?=do|did|will) | How much time
 How old is (\w+)(?= ?\?) | What is \1's age
@@ -141,7 +141,6 @@ Enter | Give | State
 is equal to | equals
 equals | is equal to
 exactly | precisely
-only | just
 Then | After that
 However, | But
 because | since
@@ -212,8 +211,8 @@ sets aside | puts away | saves
 satisfy | fulfil
 satisfies | fulfils
 vertices | corners
-has (?=\$?\d) | owns
-had (?=\$?\d) | owned
+has (?=\$\d) | owns
+had (?=\$\d) | owned
 need (?=\d) | require
 puts | places
 makes (?=\$) | earns
@@ -253,7 +252,7 @@ In the diagram | In the figure
 perpendicular to | at right angles to
 smallest possible | least possible
 largest possible | greatest possible
-how many (?!did|do|does|of|more|are|is|can|has|have|had|will|in|times) | what number of
+how many (?!did|do|does|of|more|are|is|was|were|people were|can|has|have|had|will|in|times) | what number of
 how much money | what amount of money
 the same number of | equally many
 for each | for every
