@@ -89,12 +89,8 @@ def index_of(
         own = [_Held(name, problem.id, problem.prompt, tuple(words(problem.prompt))) for problem in ordered]
         if not own:
             raise Stop(f"benchmark {name} has no problems: nothing could match it; give its problems or take it out")
-        longest = max(len(one.words) for one in own)
-        if longest < settings.least_words:
-            raise Stop(
-                f"benchmark {name}: its longest problem has {longest} words, and overlap.least_words="
-                f"{settings.least_words} or more are needed to find one inside other text: set it lower"
-            )
+        if not any(one.words for one in own):
+            raise Stop(f"benchmark {name} has no problem with a word in it: nothing could match it; take it out")
         for one in own:
             if one.words:
                 held.setdefault(one.words, one)
