@@ -8,6 +8,8 @@ verify   verdicts/s on one core against math-verify called directly: recorded re
 engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
 pack     padding left by best-fit packing against first-come packing of the same lengths
 decontaminate  rows/s of 200,000 problems against 1,500 held-out ones, through Ray, against datatrove's n-gram filter
+dedup    rows/s of near-duplicate removal through Ray against datatrove's MinHash dedup, with the recall of both
+dedup_memory  largest process of it at a million rows against 200,000; minutes, so only when it is named
 scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named
 """
 
@@ -22,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.benches.decontaminate import decontaminate
+from jobs.benches.dedup import dedup, dedup_memory
 from jobs.benches.engine import engine
 from jobs.benches.errors import errors
 from jobs.benches.http import http
@@ -43,8 +46,9 @@ BENCHES: dict[str, Bench] = {
     "engine": engine,
     "pack": pack,
     "decontaminate": decontaminate,
+    "dedup": dedup,
 }
-LONG: dict[str, Bench] = {"scale": scale}
+LONG: dict[str, Bench] = {"scale": scale, "dedup_memory": dedup_memory}
 
 
 def main() -> None:
@@ -52,7 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHES, *LONG], help="which; none means all but scale")
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *BENCHES, *LONG], help="which; none means all but scale and dedup_memory"
+    )
     store = Store("runs/bench")
     results: list[Result] = []
     for name in parser.parse_args().names or BENCHES:

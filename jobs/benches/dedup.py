@@ -6,6 +6,7 @@ and what they would remove that is no copy.
 """
 
 import contextlib
+import importlib.util
 import tempfile
 import threading
 import time
@@ -123,12 +124,14 @@ def _datatrove(store: Store, names: Sequence[str]) -> None:
     )
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import JsonlWriter
+    from datatrove.utils.hashing import HashConfig
     from datatrove.utils.word_tokenizers import WordTokenizer
 
-    config = MinhashConfig()
+    # Its own default, xxhash, passes text where the library takes bytes.
+    config = MinhashConfig(hash_config=HashConfig(hash_fc="sha1"))
 
     class Split(WordTokenizer):
-        """Words between spaces: its own tokenizers are spaCy's, slower and one more dependency."""
+        """Words between spaces, where spaCy is not installed, which all of its own tokenizers for English are."""
 
         def word_tokenize(self, text: str) -> list[str]:
             return text.split()
@@ -139,7 +142,7 @@ def _datatrove(store: Store, names: Sequence[str]) -> None:
         def span_tokenize(self, text: str) -> list[tuple[int, int]]:
             return [(0, len(text))]
 
-    words = Split()
+    words = "en" if importlib.util.find_spec("spacy") else Split()
     root = Path(store.address("trove"))
     reader = ParquetReader(store.address("problems"), text_key="prompt", id_key="row", doc_progress=False)
     removed = JsonlWriter(str(root / "removed"), compression=None)
