@@ -1,36 +1,131 @@
-"""From verified traces to training examples: which are kept, and why each other is not."""
+"""What a recipe may ask of the choice: which traces are trained on, how many, and in which mix.
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+The stages that do it are in pipeline/choosing/.
+"""
 
-import orjson
-import pyarrow as pa
-from pydantic import Field
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pipeline.prompts import join, render
-from pipeline.record import Trace
+from pydantic import BeforeValidator, Field, model_validator
+
 from pipeline.settings import Settings
 
-MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
-PROVENANCE = (
-    ("problem_id", pa.string()),
-    ("source", pa.string()),
-    ("licence", pa.string()),
-    ("kind", pa.string()),
-    ("answer", pa.string()),
-    ("generation", pa.string()),
-    ("engine", pa.string()),
-    ("draw", pa.int64()),
-    ("verdict", pa.string()),
-    ("found", pa.string()),
-    ("thought_tokens", pa.int64()),
-    ("reply_tokens", pa.int64()),
-    ("cost_usd", pa.float64()),
-    ("ledger_key", pa.string()),
-)
-EXAMPLE_SCHEMA = pa.schema([pa.field("messages", MESSAGES), *(pa.field(name, kind) for name, kind in PROVENANCE)])
+
+def _texts(groups: Any) -> Any:
+    # YAML reads the level 5 as a number; the traces hold texts.
+    return {str(name): quota for name, quota in groups.items()} if isinstance(groups, dict) else groups
+
+
+class Quota(Settings):
+    """How many examples a group may or must have; at_most and both shares always hold in what is made."""
+
+    at_least: int | None = Field(default=None, ge=0)
+    """The fewest examples."""
+    at_most: int | None = Field(default=None, ge=0)
+    """The most examples."""
+    share_at_least: float | None = Field(default=None, ge=0, le=1)
+    """The smallest share of all examples, 0..1."""
+    share_at_most: float | None = Field(default=None, ge=0, le=1)
+    """The largest share of all examples, 0..1."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Quota":
+        if all(value is None for value in (self.at_least, self.at_most, self.share_at_least, self.share_at_most)):
+            raise ValueError("says nothing: give at_least, at_most, share_at_least or share_at_most")
+        for low, high in ((self.at_least, self.at_most), (self.share_at_least, self.share_at_most)):
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"at least {low} and at most {high} can't both hold")
+        return self
+
+
+Groups = Annotated[dict[str, Quota], BeforeValidator(_texts)]
+
+
+class Quotas(Settings):
+    """Quotas by what a trace is of: `source: {gsm8k: {share_at_most: 0.3}}`. Groups that are not named are free."""
+
+    source: Groups = {}
+    """By the source's name."""
+    subject: Groups = {}
+    """By the source's word for the subject."""
+    level: Groups = {}
+    """By the source's word for how hard a problem is."""
+    generation: Groups = {}
+    """By the generation's name."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> "Quotas":
+        for name in type(self).model_fields:
+            total = sum(quota.share_at_least or 0 for quota in getattr(self, name).values())
+            if total > 1 + 1e-9:
+                raise ValueError(f"{name}: the shares at least sum to {total:g}, more than 1")
+        return self
+
+
+class Band(Settings):
+    """Problems whose pass rate is in [low, high), or up to 1 where high is 1, and their share of all examples."""
+
+    low: float = Field(ge=0, le=1)
+    """The lowest pass rate."""
+    high: float = Field(gt=0, le=1)
+    """The pass rate below which the band ends."""
+    share: float = Field(ge=0, le=1)
+    """The share of all examples, 0..1, kept to less than one example."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Band":
+        if self.low >= self.high:
+            raise ValueError(f"low={self.low:g} must be below high={self.high:g}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The band as it is written in reasons and summaries."""
+        return f"{self.low:g}-{self.high:g}"
+
+
+class Target(Settings):
+    """How much is chosen in all, training and validation together; as much as there is without one."""
+
+    rows: int | None = Field(default=None, gt=0)
+    """Exactly so many examples."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Not more student tokens than this, and as near to it as the examples allow."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Target":
+        if self.rows is not None and self.tokens is not None:
+            raise ValueError("give rows or tokens, not both")
+        return self
+
+
+class Agreement(Settings):
+    """How far the draws of a problem must agree, blind to the gold answer (of one generation)."""
+
+    at_least: float = Field(default=0.0, ge=0, le=1)
+    """The share of a problem's draws, 0..1, that gave the same answer as this one, itself included."""
+    majority: Literal["any", "gold"] = "any"
+    """gold takes a problem's traces only where more draws gave their answer than any other."""
+
+
+class Variety(Settings):
+    """Which come first when not all can be chosen."""
+
+    per_cluster: int | None = Field(default=None, gt=0)
+    """The most examples of all problems that say the same (a problem's cluster); none means no limit."""
+    spread: tuple[Literal["source", "subject", "level", "cluster", "generation"], ...] = ()
+    """Groups of these take turns, the first named above all."""
+    apart: bool = False
+    """Whether problems whose words few others share come first (MinHash over the words of the prompt)."""
+
+
+class Pairs(Settings):
+    """A correct and a wrong trace of one problem and generation, for preference training."""
+
+    per_problem: int = Field(default=1, gt=0)
+    """The most pairs of a problem in each generation; each trace is in one pair only."""
+    chosen: Literal["dataset", "fit"] = "dataset"
+    """Where the correct one is from: the training examples, or also fit traces that were not needed there."""
 
 
 class ChooseSettings(Settings):
@@ -38,74 +133,34 @@ class ChooseSettings(Settings):
 
     per_problem: int = Field(default=1, gt=0)
     """The most correct traces kept for a problem, in each generation."""
-    order: Literal["draw", "shortest", "longest"] = "draw"
-    """Which correct traces come first: the first drawn, or by their tokens."""
+    order: Literal["draw", "shortest", "longest", "seeded"] = "draw"
+    """Which of a problem's correct traces come first: the first drawn, by their student tokens, or by the seed."""
     thought: Literal["needed", "any"] = "any"
     """needed drops traces without a thought."""
+    agreement: Agreement = Agreement()
+    """How far the draws of a problem must agree."""
+    variety: Variety = Variety()
+    """Which come first when not all can be chosen."""
+    quotas: Quotas = Quotas()
+    """How many of a source, subject, level or generation."""
+    difficulty: tuple[Band, ...] = ()
+    """The mix of pass rates. Where the shares sum to 1, problems outside of all bands are left out."""
+    target: Target = Target()
+    """How much is chosen in all."""
+    allow_short: bool = False
+    """Whether to make what there is when a target, or a quota's at_least, can't be met; else that is an error."""
+    validation: float = Field(default=0.0, ge=0, le=0.5)
+    """The share of problem clusters, 0..0.5, whose examples are held back in dataset/validation-*.parquet."""
+    pairs: Pairs | None = None
+    """Preference pairs in dataset/preference/; none are made without it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A trace and why it is left out; `drop` is None when it is kept."""
-
-    trace: Trace
-    drop: str | None
-
-
-def choose(traces: list[Trace], *, settings: ChooseSettings, held_out: frozenset[str]) -> list[Choice]:
-    """Judge all traces of a shard. `held_out` holds the ids of benchmark problems: none of them may pass."""
-    kept: Counter[tuple[str, str]] = Counter()
-    texts: set[tuple[str, str, str, str]] = set()
-    choices = []
-    for trace in sorted(traces, key=lambda trace: _rank(trace, settings)):
-        drop = _unfit(trace, settings, held_out)
-        text = (trace.id, trace.generation, trace.thought, trace.reply)
-        if drop is None and text in texts:
-            drop = "same_text"
-        if drop is None and kept[trace.id, trace.generation] >= settings.per_problem:
-            drop = "enough"
-        if drop is None:
-            kept[trace.id, trace.generation] += 1
-            texts.add(text)
-        choices.append(Choice(trace, drop))
-    return choices
-
-
-def examples(choices: list[Choice], *, templates: Mapping[str, str]) -> pa.Table:
-    """The data set's rows for the kept traces: `messages` in the conversational format, then provenance.
-
-    `templates` gives, by generation, the prompt that is trained under where it is not the one that was asked: a student
-    must learn to solve a problem, not to rewrite a solution that it won't have.
-    """
-    kept = [choice.trace for choice in choices if choice.drop is None]
-    columns: dict[str, list[object]] = {
-        "messages": [_messages(trace, templates.get(trace.generation)) for trace in kept]
-    }
-    for name, _ in PROVENANCE:
-        columns[name] = [getattr(trace, "id" if name == "problem_id" else name) for trace in kept]
-    return pa.table(columns, schema=EXAMPLE_SCHEMA)
-
-
-def _rank(trace: Trace, settings: ChooseSettings) -> tuple[str, str, int, int]:
-    tokens = trace.thought_tokens + trace.reply_tokens
-    length = {"draw": 0, "shortest": tokens, "longest": -tokens}[settings.order]
-    return trace.id, trace.generation, length, trace.draw
-
-
-def _unfit(trace: Trace, settings: ChooseSettings, held_out: frozenset[str]) -> str | None:
-    if trace.drop is not None:
-        return trace.drop
-    if trace.id in held_out:
-        return "in_benchmark"
-    if trace.finish_reason != "stop":
-        return "truncated" if trace.finish_reason == "length" else f"finish_{trace.finish_reason}"
-    if trace.verdict != "correct":
-        return trace.verdict
-    if settings.thought == "needed" and not trace.thought:
-        return "no_thought"
-    return None
-
-
-def _messages(trace: Trace, template: str | None) -> list[dict[str, str]]:
-    asked = orjson.loads(trace.messages) if template is None else render(template, trace)
-    return [*asked, {"role": "assistant", "content": join(thought=trace.thought, reply=trace.reply)}]
+    @model_validator(mode="after")
+    def _bands_fit(self) -> "ChooseSettings":
+        bands = sorted(self.difficulty, key=lambda band: band.low)
+        for one, other in pairwise(bands):
+            if one.high > other.low:
+                raise ValueError(f"difficulty: the bands {one.name} and {other.name} overlap")
+        total = sum(band.share for band in bands)
+        if total > 1 + 1e-9:
+            raise ValueError(f"difficulty: the shares sum to {total:g}, more than 1")
+        return self

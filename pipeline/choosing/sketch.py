@@ -1,0 +1,27 @@
+"""MinHash sketches of problems: eight numbers that two problems share as often as they share words."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+SKETCH = 8
+"""Numbers in a sketch."""
+
+_WORD = re.compile(r"\w+")
+# Odd multipliers: multiply-shift hashing (Dietzfelbinger et al. 1997) makes eight hashes of one.
+_ODD = np.array(
+    [xxhash.xxh3_64_intdigest(f"sketch {number}".encode()) | 1 for number in range(SKETCH)], dtype=np.uint64
+)
+
+
+def sketch(prompt: str) -> bytes:
+    """The least of each of eight hashes over the prompt's words, as uint32 (Broder 1997).
+
+    The chance that two sketches agree in a number is the Jaccard similarity of the two sets of words.
+    """
+    words = {xxhash.xxh3_64_intdigest(word.encode()) for word in set(_WORD.findall(prompt.lower()))} or {0}
+    hashes = np.fromiter(words, dtype=np.uint64, count=len(words))
+    least: npt.NDArray[np.uint32] = ((hashes[:, None] * _ODD) >> np.uint64(32)).min(axis=0).astype("<u4")
+    return least.tobytes()
