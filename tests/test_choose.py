@@ -1,21 +1,67 @@
 """Choosing: which traces are trained on, and why each other is not."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from rows import trace
 
-from pipeline.choose import EXAMPLE_SCHEMA, ChooseSettings, choose, examples
+from pipeline.choose import ChooseSettings
+from pipeline.choosing.example import EXAMPLE_SCHEMA, examples
+from pipeline.choosing.judge import Finding, judge
+from pipeline.choosing.select import select
 from pipeline.record import Trace, problem_id
 
 NONE: frozenset[str] = frozenset()
 
 
-def drops(*traces: Trace, held_out: frozenset[str] = NONE, **settings: object) -> dict[int, str | None]:
+def judged(
+    traces: Sequence[Trace],
+    *,
+    held_out: frozenset[str] = NONE,
+    broken: str = "\0",
+    leaked: str = "\0",
+    **settings: object,
+) -> pa.Table:
+    """The candidates of traces; a student's token is a character. `broken` and `leaked` are found in thoughts."""
+
+    def rule(one: Trace, tokens: int) -> Finding:
+        return ("loop", f"{tokens} tokens") if broken in one.thought else None
+
+    def leaks(many: Sequence[Trace]) -> Sequence[Finding]:
+        return [("benchmark_ngram", "a run") if leaked in one.thought else None for one in many]
+
+    return judge(
+        traces,
+        settings=ChooseSettings(**settings),
+        seed=1,
+        held_out=held_out,
+        count=lambda texts: [len(text) for text in texts],
+        rules=rule,
+        leaks=leaks,
+    )
+
+
+def chosen(*traces: Trace, **settings: object) -> dict[tuple[str, str, int], str | None]:
+    """(prompt, generation, draw) -> why it is left out."""
+    table = judged(traces, **settings)
+    names = [(one.prompt, one.generation, one.draw) for one in traces]
+    found = dict(zip(names, table["drop"].to_pylist(), strict=True))
+    pool = table.append_column("row", pa.array(range(table.num_rows))).filter(pc.is_null(table["drop"]))
+    if pool.num_rows:
+        settings.pop("held_out", None)
+        selection = select(pool, settings=ChooseSettings(**settings), known={})
+        for row, reason in zip(selection.pool["row"].to_pylist(), selection.reason.tolist(), strict=True):
+            found[names[row]] = None if reason < 0 else selection.reasons[reason][0]
+    assert len(found) == len(traces)
+    return found
+
+
+def drops(*traces: Trace, **settings: object) -> dict[int, str | None]:
     """Draw -> why it is left out."""
-    choices = choose(list(traces), settings=ChooseSettings(**settings), held_out=held_out)
-    assert len(choices) == len(traces)
-    return {choice.trace.draw: choice.drop for choice in choices}
+    return {draw: drop for (_, _, draw), drop in chosen(*traces, **settings).items()}
 
 
 def draws(count: int, **columns: object) -> list[Trace]:
@@ -57,7 +103,7 @@ def test_the_same_text_is_kept_once() -> None:
 
 
 def test_shortest_and_longest_go_by_tokens() -> None:
-    traces = [trace(draw=n, thought=f"{n}", thought_tokens=tokens) for n, tokens in enumerate((50, 10, 90))]
+    traces = [trace(draw=n, thought="a" * tokens) for n, tokens in enumerate((50, 10, 90))]
     assert [draw for draw, drop in drops(*traces, order="shortest").items() if drop is None] == [1]
     assert [draw for draw, drop in drops(*traces, order="longest").items() if drop is None] == [2]
     assert [draw for draw, drop in drops(*traces, order="draw").items() if drop is None] == [0]
@@ -75,21 +121,20 @@ def test_generations_and_problems_have_their_own_quota() -> None:
         for generation in ("long", "self")
         for draw in range(3)
     ]
-    choices = choose(traces, settings=ChooseSettings(per_problem=2), held_out=NONE)
-    kept = Counter((c.trace.prompt, c.trace.generation) for c in choices if c.drop is None)
+    choices = chosen(*traces, per_problem=2)
+    kept = Counter((prompt, generation) for (prompt, generation, _), drop in choices.items() if drop is None)
     assert kept == {(prompt, generation): 2 for prompt in ("one", "two", "three") for generation in ("long", "self")}
     assert len(choices) == 18
 
 
 def test_the_choice_does_not_depend_on_the_order_of_rows() -> None:
     traces = [trace(prompt, draw=draw, thought=f"{draw % 2}") for prompt in ("one", "two") for draw in range(4)]
-    settings = ChooseSettings(per_problem=2)
-    assert choose(traces, settings=settings, held_out=NONE) == choose(traces[::-1], settings=settings, held_out=NONE)
+    assert chosen(*traces, per_problem=2) == chosen(*traces[::-1], per_problem=2)
 
 
 def test_an_example_holds_the_question_the_thought_and_where_it_came_from() -> None:
-    kept, left = trace(draw=0), trace(draw=1, verdict="wrong", thought="Other.")
-    table = examples(choose([kept, left], settings=ChooseSettings(), held_out=NONE), templates={})
+    kept = trace(draw=0)
+    table = examples([kept], student_tokens=[9], agreement=[1.0], templates={})
     assert table.schema == EXAMPLE_SCHEMA
     (row,) = table.to_pylist()
     assert row["messages"] == [
@@ -102,7 +147,7 @@ def test_an_example_holds_the_question_the_thought_and_where_it_came_from() -> N
 
 
 def test_no_traces_make_an_empty_table_of_the_same_shape() -> None:
-    assert examples([], templates={}).schema == EXAMPLE_SCHEMA
+    assert examples([], student_tokens=[], agreement=[], templates={}).schema == EXAMPLE_SCHEMA
 
 
 def test_a_quota_of_none_is_refused() -> None:
@@ -112,9 +157,9 @@ def test_a_quota_of_none_is_refused() -> None:
 
 def test_a_rewritten_solution_is_trained_on_under_the_bare_problem() -> None:
     rewritten = trace(generation="reformat", messages='[{"role":"user","content":"Rewrite: one and one"}]')
-    choices = choose([rewritten], settings=ChooseSettings(), held_out=NONE)
-    asked = [
-        examples(choices, templates=templates)["messages"][0].as_py()[0]["content"]
+    tables = [
+        examples([rewritten], student_tokens=[9], agreement=[None], templates=templates)
         for templates in ({}, {"reformat": "Solve: {prompt}"})
     ]
+    asked = [table["messages"][0].as_py()[0]["content"] for table in tables]
     assert asked == ["Rewrite: one and one", "Solve: What is 1 + 1?"]

@@ -159,7 +159,7 @@ class _Program:
         return np.rint(solution[: self.size]).astype(np.int64)
 
     def _line(self, over_cells: Floats) -> Floats:
-        return np.r_[over_cells.astype(np.float64), np.zeros(self.num_soft)]
+        return np.concatenate([over_cells.astype(np.float64), np.zeros(self.num_soft)])
 
     def _bounded(self, more: int) -> tuple[Any, Floats, Floats]:
         """The lines as a matrix with so many further columns, and their bounds."""
@@ -173,7 +173,7 @@ class _Program:
         return csr_array(matrix), lows, highs
 
     def _upper(self, more: int) -> Floats:
-        return np.r_[self.cells.sizes.astype(np.float64), np.full(self.num_soft + more, np.inf)]
+        return np.concatenate([self.cells.sizes.astype(np.float64), np.full(self.num_soft + more, np.inf)])
 
 
 def _solve(aim: Floats, matrix: Any, lows: Floats, highs: Floats, upper: Floats, *, whole: int, gap: float) -> Floats:
