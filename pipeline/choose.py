@@ -116,7 +116,7 @@ class Variety(Settings):
     spread: tuple[Literal["source", "subject", "level", "cluster", "generation"], ...] = ()
     """Groups of these take turns, the first named above all."""
     apart: bool = False
-    """Whether problems whose words few others share come first (MinHash over the words of the prompt)."""
+    """Whether problems whose phrases few others share come first (MinHash over the prompt's pairs of words)."""
 
 
 class Pairs(Settings):

@@ -70,7 +70,7 @@ def preferred(pool: pa.Table, *, problem_turn: Ints, cells: Ints, settings: Choo
 
 def _likeness(pool: pa.Table, order: Ints) -> Ints:
     """How alike each problem is to all that come before it in an order: the sum of the Jaccard similarities of their
-    words, times SKETCH, as MinHash estimates it.
+    phrases, times SKETCH, as MinHash estimates it.
 
     The number of earlier candidates that share a minimum estimates that sum at once, so that no two problems are ever
     compared: one sort for each number of the sketch.

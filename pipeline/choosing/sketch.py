@@ -1,6 +1,7 @@
-"""MinHash sketches of problems: eight numbers that two problems share as often as they share words."""
+"""MinHash sketches of problems: eight numbers that two problems share as often as they share phrases."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,13 @@ _ODD = np.array(
 
 
 def sketch(prompt: str) -> bytes:
-    """The least of each of eight hashes over the prompt's words, as uint32 (Broder 1997).
+    """The least of each of eight hashes over the prompt's pairs of neighbouring words, as uint32 (Broder 1997).
 
-    The chance that two sketches agree in a number is the Jaccard similarity of the two sets of words.
+    The chance that two sketches agree in a number is the Jaccard similarity of the two sets of pairs. Single words
+    would make problems alike that share no more than "how many".
     """
-    words = {xxhash.xxh3_64_intdigest(word.encode()) for word in set(_WORD.findall(prompt.lower()))} or {0}
-    hashes = np.fromiter(words, dtype=np.uint64, count=len(words))
+    words = _WORD.findall(prompt.lower())
+    pairs = {f"{one} {other}" for one, other in pairwise(words)} or set(words) or {""}
+    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, pairs), dtype=np.uint64, count=len(pairs))
     least: npt.NDArray[np.uint32] = ((hashes[:, None] * _ODD) >> np.uint64(32)).min(axis=0).astype("<u4")
     return least.tobytes()
