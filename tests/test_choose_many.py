@@ -264,12 +264,14 @@ def test_problems_that_few_others_are_like_come_first() -> None:
 
 
 def test_a_sketch_estimates_how_much_two_problems_share() -> None:
-    shared = " ".join(f"s{k}" for k in range(41))
-    many = [sketch(" ".join(f"w{n}x{k}" for k in range(20)) + " " + shared) for n in range(60)]
-    numbers = np.array([np.frombuffer(one, dtype="<u4") for one in many])
-    agree = np.mean([(a == b).mean() for a, b in itertools.combinations(numbers, 2)])
+    agree = []
+    for n in range(60):
+        shared = " ".join(f"s{n}x{k}" for k in range(41))
+        texts = [" ".join(f"{side}{n}x{k}" for k in range(20)) + " " + shared for side in "ab"]
+        one, other = (np.frombuffer(sketch(text), dtype="<u4") for text in texts)
+        agree.append((one == other).mean())
     # 40 pairs of neighbours are in both, 20 in each alone.
-    assert agree == pytest.approx(40 / (40 + 20 + 20), abs=0.08)
+    assert np.mean(agree) == pytest.approx(40 / (40 + 20 + 20), abs=0.08)
     assert sketch("") == sketch(" ... ")
     assert sketch("Find x") == sketch("find X!") != sketch("x find")
 

@@ -18,8 +18,10 @@ Ints = npt.NDArray[np.int64]
 
 def by_seed(pool: pa.Table) -> pa.Table:
     """The candidates in the order that the seed gives; equal places are settled by what a trace is."""
-    keys = [(name, "ascending") for name in ("place", "id", "generation", "draw")]
-    return pool.take(pc.sort_indices(pool, sort_keys=keys))
+    keys = pool.select(["place", "id", "generation", "draw"])
+    # Arrow sorts no dictionaries.
+    keys = keys.set_column(2, "generation", keys["generation"].cast(pa.string()))
+    return pool.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
 
 
 def codes(column: pa.ChunkedArray) -> Ints:

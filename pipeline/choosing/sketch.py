@@ -25,6 +25,7 @@ def sketch(prompt: str) -> bytes:
     """
     words = _WORD.findall(prompt.lower())
     pairs = {f"{one} {other}" for one, other in pairwise(words)} or set(words) or {""}
-    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, pairs), dtype=np.uint64, count=len(pairs))
+    digests = (xxhash.xxh3_64_intdigest(pair.encode()) for pair in pairs)
+    hashes = np.fromiter(digests, dtype=np.uint64, count=len(pairs))
     least: npt.NDArray[np.uint32] = ((hashes[:, None] * _ODD) >> np.uint64(32)).min(axis=0).astype("<u4")
     return least.tobytes()
