@@ -17,6 +17,7 @@ from pipeline.choosing.order import Ints
 _STEPS = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # The mix is a matter of taste: near the best is good enough. Counts are exact.
 _MIX_GAP = 0.01
+_TOKENS_GAP = 1e-4
 _NODES = 10_000
 _ROOM = 1e-6
 
@@ -52,9 +53,11 @@ def allocate(cells: Cells, *, mean_tokens: Floats, target: Target) -> Allocation
         # A target comes before what a group is short of.
         program.hold(total, program.most(total))
     program.hold(program.missing, -program.most(-program.missing), below=True)
-    best = program.most(total)
-    # Means are fractions: an example's worth of room lets the mix be natural.
-    program.hold(total, best - (1 if target.tokens is not None else 0))
+    if target.tokens is None:
+        program.hold(total, program.most(total))
+    else:
+        # Means are fractions, and tokens are made exact later: near the most is enough, and soon found.
+        program.hold(total, program.most(total, gap=_TOKENS_GAP) - 1)
     counts = program.natural(round(program.reached(program.rows)))
     return Allocation(counts, _shortfalls(cells, counts, target))
 
@@ -124,9 +127,9 @@ class _Program:
     def _scale(self) -> float:
         return max(1.0, float(self.cells.sizes @ self.mean_tokens) / max(1, int(self.cells.sizes.sum())))
 
-    def most(self, line: Floats) -> float:
-        """The greatest value that a line can have."""
-        self.solution = _solve(-line, *self._bounded(0), self._upper(0), whole=self.size, gap=0.0)
+    def most(self, line: Floats, *, gap: float = 0.0) -> float:
+        """The greatest value that a line can have, or one that is below it by no more than a share `gap`."""
+        self.solution = _solve(-line, *self._bounded(0), self._upper(0), whole=self.size, gap=gap)
         return self.reached(line)
 
     def reached(self, line: Floats) -> float:
