@@ -19,7 +19,8 @@ _STEPS = (-1.0, -0.75, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16
 _MIX_GAP = 0.01
 _TOKENS_GAP = 1e-4
 _NODES = 10_000
-_ROOM = 1e-6
+# Sums of whole numbers are held to less than one, so that a solver's rounding makes no answer impossible.
+_ROOM = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def allocate(cells: Cells, *, mean_tokens: Floats, target: Target) -> Allocation
     if target.rows is not None:
         # A target comes before what a group is short of.
         program.hold(total, program.most(total))
-    program.hold(program.missing, -program.most(-program.missing), below=True)
+    if program.num_soft:
+        program.hold(program.missing, -program.most(-program.missing), below=True)
     if target.tokens is None:
         program.hold(total, program.most(total))
     else:
@@ -129,7 +131,12 @@ class _Program:
 
     def most(self, line: Floats, *, gap: float = 0.0) -> float:
         """The greatest value that a line can have, or one that is below it by no more than a share `gap`."""
-        self.solution = _solve(-line, *self._bounded(0), self._upper(0), whole=self.size, gap=gap)
+        found = _solve(-line, *self._bounded(0), self._upper(0), whole=self.size, gap=gap)
+        # At first nothing at all meets every bound but the soft ones, which may be short; later there is the answer
+        # before, which holds what was reached.
+        self.solution = found if found is not None else self.solution
+        if self.solution is None:
+            self.solution = np.zeros(self.size + self.num_soft)
         return self.reached(line)
 
     def reached(self, line: Floats) -> float:
@@ -159,6 +166,10 @@ class _Program:
         aim = np.r_[np.zeros(width), np.ones(self.size)]
         matrix = vstack([lines, *tangents])
         solution = _solve(aim, matrix, lows, highs, self._upper(self.size), whole=self.size, gap=_MIX_GAP)
+        if solution is None:
+            # Bounds may leave so little room that rounding hides it: the answer before is right, only less natural.
+            solution = self.solution
+        assert solution is not None
         return np.rint(solution[: self.size]).astype(np.int64)
 
     def _line(self, over_cells: Floats) -> Floats:
@@ -179,8 +190,11 @@ class _Program:
         return np.concatenate([self.cells.sizes.astype(np.float64), np.full(self.num_soft + more, np.inf)])
 
 
-def _solve(aim: Floats, matrix: Any, lows: Floats, highs: Floats, upper: Floats, *, whole: int, gap: float) -> Floats:
-    """The least of `aim` within the lines; the first `whole` variables are whole numbers, and all are at least 0."""
+def _solve(
+    aim: Floats, matrix: Any, lows: Floats, highs: Floats, upper: Floats, *, whole: int, gap: float
+) -> Floats | None:
+    """The least of `aim` within the lines, or None where nothing is found; the first `whole` variables are whole
+    numbers, and all are at least 0."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     found = milp(
@@ -191,6 +205,4 @@ def _solve(aim: Floats, matrix: Any, lows: Floats, highs: Floats, upper: Floats,
         # No limit of time: another machine's speed must not change what is chosen.
         options={"mip_rel_gap": gap, "node_limit": _NODES},
     )
-    # Nothing at all meets every bound but the soft ones, which may be as short as they like.
-    assert found.x is not None, found.message
-    return np.asarray(found.x)
+    return None if found.x is None else np.asarray(found.x)
