@@ -21,6 +21,8 @@ _TOKENS_GAP = 1e-4
 _NODES = 10_000
 # Sums of whole numbers are held to less than one, so that a solver's rounding makes no answer impossible.
 _ROOM = 0.5
+# Examples; shares of millions are no exact numbers.
+_TOLERANCE = 5e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def _solve(
         aim,
         integrality=np.arange(len(aim)) < whole,
         bounds=Bounds(0, upper),
-        constraints=LinearConstraint(matrix, lows, highs),
+        constraints=LinearConstraint(matrix, lows - _TOLERANCE, highs + _TOLERANCE),
         # No limit of time: another machine's speed must not change what is chosen.
         options={"mip_rel_gap": gap, "node_limit": _NODES},
     )
