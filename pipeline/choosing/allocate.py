@@ -199,12 +199,16 @@ def _solve(
     numbers, and all are at least 0."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    found = milp(
-        aim,
-        integrality=np.arange(len(aim)) < whole,
-        bounds=Bounds(0, upper),
-        constraints=LinearConstraint(matrix, lows - _TOLERANCE, highs + _TOLERANCE),
-        # No limit of time: another machine's speed must not change what is chosen.
-        options={"mip_rel_gap": gap, "node_limit": _NODES},
-    )
-    return None if found.x is None else np.asarray(found.x)
+    # HiGHS's presolve calls some programs of large counts infeasible that have answers.
+    for presolve in (True, False):
+        found = milp(
+            aim,
+            integrality=np.arange(len(aim)) < whole,
+            bounds=Bounds(0, upper),
+            constraints=LinearConstraint(matrix, lows - _TOLERANCE, highs + _TOLERANCE),
+            # No limit of time: another machine's speed must not change what is chosen.
+            options={"mip_rel_gap": gap, "node_limit": _NODES, "presolve": presolve},
+        )
+        if found.x is not None:
+            return np.asarray(found.x)
+    return None
