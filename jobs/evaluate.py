@@ -175,8 +175,9 @@ def _overlap(recipe: Recipe, store: Store) -> int:
     """How many held-out problems are in the data set; looked up in the files that were trained on."""
     benchmark = held_out(recipe, store)
     trained: set[str] = set()
-    for name in store.names("dataset", ".parquet"):
-        trained.update(store.read_table(f"dataset/{name}", columns=["problem_id"])["problem_id"].to_pylist())
+    for folder in ("dataset", "dataset/preference"):
+        for name in store.names(folder, ".parquet"):
+            trained.update(store.read_table(f"{folder}/{name}", columns=["problem_id"])["problem_id"].to_pylist())
     return len(benchmark & trained)
 
 

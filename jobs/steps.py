@@ -82,7 +82,8 @@ def steps_of(recipe: Recipe) -> Steps:
         recipe.template(generation.train_prompt) if generation.train_prompt else None
         for generation in recipe.distill.generations
     ]
-    choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under)
+    # The student's tokenizer counts what is chosen.
+    choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under, recipe.seed, base)
     train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed)
     evaluate = step(
         "evaluate",

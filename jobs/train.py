@@ -32,8 +32,9 @@ def plan(recipe: Recipe) -> Plan:
         for name in phase.generations:
             generation = most[name]
             kept = problems * generation.problems * min(recipe.choose.per_problem, generation.draws)
+            examples = min(kept * recipe.estimate.correct, recipe.choose.target.rows or math.inf)
             length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
-            tokens += round(kept * recipe.estimate.correct * (length + recipe.estimate.prompt_tokens))
+            tokens += round(examples * (length + recipe.estimate.prompt_tokens))
         lines.append((f"phase {phase.name}", _phase_line(recipe, tokens * phase.epochs)))
     return lines
 
