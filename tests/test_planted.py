@@ -1,4 +1,4 @@
-"""Look-alikes planted among 100,000 problems: what each layer finds of them, and that other numbers are another problem.
+"""Look-alikes planted among 100,000 problems: what each layer finds, and that other numbers are another problem.
 
 The plants were made without sight of the code that looks for them (tests/planted); its thresholds were then chosen with
 them in sight, so that new plants may be found a little less often. Run with -s to see the tables.
