@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import Stop
+from pipeline.rules.normalise import normal_prompt
 from pipeline.standin.settings import StandinSettings
 
 _HEAD_CHARS = 40
@@ -37,6 +38,11 @@ class Recorded:
     def _add(self, row: dict[str, Any], settings: StandinSettings, *, where: str) -> None:
         prompt = str(_field(row, settings.prompt, where)).strip()
         replies = [str(_field(row, name, where)) for name in settings.replies]
+        # A curated problem asks in its normalised text.
+        for text in dict.fromkeys((prompt, normal_prompt(prompt, kind="math"))):
+            self._hold(text, replies)
+
+    def _hold(self, prompt: str, replies: list[str]) -> None:
         head = prompt[:_HEAD_CHARS]
         if len(head) not in self._head_lengths:
             self._head_lengths = sorted([*self._head_lengths, len(head)], reverse=True)
