@@ -138,17 +138,20 @@ def counted(to: Curation, folder: str) -> ProblemCounts:
     return counts
 
 
-def sample(store: Store, names: Iterable[str]) -> list[str]:
-    """Some thousand prompts of the first files, always the same: a problem's shard and id follow from its text."""
+def sample(store: Store, shards: Iterable[Iterable[str]]) -> list[str]:
+    """Some thousand prompts of the first shards, each given by its files; the same however a shard lies in files.
+
+    Only whole shards are read: a problem's shard and id follow from its text, what lies in one file does not.
+    """
     rows: list[tuple[str, str]] = []
-    for name in names:
-        table = store.read_columns(name, ["id", "prompt"])
-        rows += zip(
-            table["id"].to_pylist(), (text[:_SAMPLE_CHARS] for text in table["prompt"].to_pylist()), strict=True
-        )
-        if len(rows) >= _SAMPLE_ROWS:
+    for files in shards:
+        for name in files:
+            table = store.read_columns(name, ["id", "prompt"])
+            prompts = (text[:_SAMPLE_CHARS] for text in table["prompt"].to_pylist())
+            rows = sorted({*rows, *zip(table["id"].to_pylist(), prompts, strict=True)})[:_SAMPLE_ROWS]
+        if len(rows) == _SAMPLE_ROWS:
             break
-    return [text for _, text in sorted(set(rows))[:_SAMPLE_ROWS]]
+    return [text for _, text in rows]
 
 
 def small(source: Source, to: Curation) -> ProblemCounts:

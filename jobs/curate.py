@@ -101,7 +101,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
     folders[-1] = to.folder
     read(recipe.sources, to)
-    texts = sample(to.store, (part for name in to.files for part in to.parts(name))) if held_out else []
+    texts = sample(to.store, (to.parts(name) for name in to.files)) if held_out else []
     index = index_of(held_out, recipe.curate.overlap, sample=texts) if held_out else None
     settled(to, folders[0], index=index)
     told: Summary = {}
@@ -183,7 +183,7 @@ def index_over(recipe: Recipe, store: Store) -> Index | None:
     """The index of all benchmark problems, for the traces that were made of the curated ones; None without any."""
     if not recipe.evaluate.benchmarks:
         return None
-    texts = sample(store, (f"problems/{name}" for name in store.names("problems", ".parquet")))
+    texts = sample(store, ([f"problems/{name}"] for name in store.names("problems", ".parquet")))
     return index_of(held_out_problems(recipe, store), recipe.curate.overlap, sample=texts)
 
 
