@@ -10,7 +10,7 @@ from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.rate import clear, rate
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
-from jobs.worst import at_most, in_all, most_tokens
+from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
 from pipeline.alike.overlap import Index, index_of
 from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
@@ -64,6 +64,10 @@ def _asked(recipe: Recipe) -> Plan:
             paid.append(asked.engine)
             text += f", {at_most(recipe, asked.engine, worst)}"
         lines.append((what, text))
+    rated = recipe.difficulty.draws * problems if recipe.difficulty is not None else 0
+    if recipe.judge is not None and rated and any(judges(recipe, source) for source in recipe.sources):
+        told, worst = judge_line(recipe, rated)
+        lines, cost, paid = [*lines, *told], cost + worst, [*paid, recipe.judge.engine]
     return [*lines, ("worst cost", in_all(recipe, cost, paid))] if paid else lines
 
 
