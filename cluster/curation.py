@@ -16,6 +16,7 @@ from cluster.near import near
 from pipeline.alike.match import Matched
 from pipeline.alike.overlap import Index
 from pipeline.curate import CurateSettings, problems_of
+from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts, count_problems
 from pipeline.record import Problem, from_table, shard_of, to_table
 from pipeline.settle import apart, settle
@@ -136,6 +137,18 @@ def counted(to: Curation, folder: str) -> ProblemCounts:
     for found in each(to.files, count, name=f"{to.name}-count"):
         counts.add(found)
     return counts
+
+
+def all_there(to: Curation, counts: ProblemCounts) -> None:
+    """Raise Stop unless as many rows were written as were read: a part that is gone would be missed by nobody."""
+    marks = f"{to.work}/read"
+    came = sum(to.store.read_json(f"{marks}/{name}")["rows"] for name in to.store.names(marks, ".json"))
+    written = sum(counts.sources.values())
+    if written != came:
+        raise Stop(
+            f"{came:,} rows were read and {written:,} are in {to.folder}/: files below {to.store.address(to.work)} "
+            f"were lost or changed; delete {to.store.address(to.folder)} and run the same command again"
+        )
 
 
 def sample(store: Store, shards: Iterable[Iterable[str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cluster.curation import Curation, compared, counted, read, sample, settled, shard_name, small
+from cluster.curation import Curation, all_there, compared, counted, read, sample, settled, shard_name, small
 from cluster.each import each
 from cluster.session import session
 from jobs.draws import nothing_new
@@ -86,6 +86,7 @@ def work(recipe: Recipe) -> Summary:
         held_out = held_out_problems(recipe, store)
         told = _made(recipe, to, held_out)
         counts = counted(to, to.folder)
+    all_there(to, counts)
     complete(recipe.sources, counts.sources)
     store.delete_folder(to.work)
     return {**counts.as_json(), "benchmarks": benchmarks, **told}

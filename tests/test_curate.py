@@ -1,13 +1,17 @@
 """Curation: every row that came in is still there, kept or dropped under a name."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rows import problem
 
-from cluster.curation import sample
+from cluster.curation import Curation, all_there, sample
 from pipeline.curate import CurateSettings, problems_of
+from pipeline.errors import Stop
+from pipeline.funnel import ProblemCounts
 from pipeline.record import Problem, to_table
 from pipeline.sources import FileSource, slices
 from pipeline.store import Store
@@ -87,3 +91,12 @@ def test_the_sample_of_prompts_is_the_same_however_a_shard_lies_in_files(tmp_pat
     whole = [[f"whole/{number}.parquet"] for number in range(len(shards))]
     expected = [one.prompt for one in sorted(shards[0], key=lambda one: one.id)[:5000]]
     assert sample(store, whole) == sample(store, parts) == sample(store, [each[::-1] for each in parts]) == expected
+
+
+def test_a_part_that_went_between_two_stages_is_noticed(tmp_path: Path) -> None:
+    to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
+    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 7})
+    to.store.write_json(f"{to.work}/read/000001.json", {"rows": 5})
+    all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=3), sources=Counter(a=12)))
+    with pytest.raises(Stop, match="12 rows were read and 11 are in problems/"):
+        all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=2), sources=Counter(a=11)))
