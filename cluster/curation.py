@@ -16,6 +16,7 @@ from cluster.near import near
 from pipeline.alike.match import Matched
 from pipeline.alike.overlap import Index
 from pipeline.curate import CurateSettings, problems_of
+from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts, count_problems
 from pipeline.record import Problem, from_table, shard_of, to_table
 from pipeline.settle import apart, settle
@@ -138,17 +139,32 @@ def counted(to: Curation, folder: str) -> ProblemCounts:
     return counts
 
 
-def sample(store: Store, names: Iterable[str]) -> list[str]:
-    """Some thousand prompts of the first files, always the same: a problem's shard and id follow from its text."""
-    rows: list[tuple[str, str]] = []
-    for name in names:
-        table = store.read_columns(name, ["id", "prompt"])
-        rows += zip(
-            table["id"].to_pylist(), (text[:_SAMPLE_CHARS] for text in table["prompt"].to_pylist()), strict=True
+def all_there(to: Curation, counts: ProblemCounts) -> None:
+    """Raise Stop unless as many rows were written as were read: a part that is gone would be missed by nobody."""
+    marks = f"{to.work}/read"
+    came = sum(to.store.read_json(f"{marks}/{name}")["rows"] for name in to.store.names(marks, ".json"))
+    written = sum(counts.sources.values())
+    if written != came:
+        raise Stop(
+            f"{came:,} rows were read and {written:,} are in {to.folder}/: files below {to.store.address(to.work)} "
+            f"were lost or changed; delete {to.store.address(to.folder)} and run the same command again"
         )
-        if len(rows) >= _SAMPLE_ROWS:
+
+
+def sample(store: Store, shards: Iterable[Iterable[str]]) -> list[str]:
+    """Some thousand prompts of the first shards, each given by its files; the same however a shard lies in files.
+
+    Only whole shards are read: a problem's shard and id follow from its text, what lies in one file does not.
+    """
+    rows: list[tuple[str, str]] = []
+    for files in shards:
+        for name in files:
+            table = store.read_columns(name, ["id", "prompt"])
+            prompts = (text[:_SAMPLE_CHARS] for text in table["prompt"].to_pylist())
+            rows = sorted({*rows, *zip(table["id"].to_pylist(), prompts, strict=True)})[:_SAMPLE_ROWS]
+        if len(rows) == _SAMPLE_ROWS:
             break
-    return [text for _, text in sorted(set(rows))[:_SAMPLE_ROWS]]
+    return [text for _, text in rows]
 
 
 def small(source: Source, to: Curation) -> ProblemCounts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cluster.curation import Curation, compared, counted, read, sample, settled, shard_name, small
+from cluster.curation import Curation, all_there, compared, counted, read, sample, settled, shard_name, small
 from cluster.each import each
 from cluster.session import session
 from jobs.draws import nothing_new
@@ -10,7 +10,7 @@ from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.rate import clear, rate
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
-from jobs.worst import at_most, in_all, most_tokens
+from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
 from pipeline.alike.overlap import Index, index_of
 from pipeline.benchmarks import check, complete
 from pipeline.curate import CurateSettings
@@ -64,6 +64,10 @@ def _asked(recipe: Recipe) -> Plan:
             paid.append(asked.engine)
             text += f", {at_most(recipe, asked.engine, worst)}"
         lines.append((what, text))
+    rated = recipe.difficulty.draws * problems if recipe.difficulty is not None else 0
+    if recipe.judge is not None and rated and any(judges(recipe, source) for source in recipe.sources):
+        told, worst = judge_line(recipe, rated)
+        lines, cost, paid = [*lines, *told], cost + worst, [*paid, recipe.judge.engine]
     return [*lines, ("worst cost", in_all(recipe, cost, paid))] if paid else lines
 
 
@@ -82,6 +86,7 @@ def work(recipe: Recipe) -> Summary:
         held_out = held_out_problems(recipe, store)
         told = _made(recipe, to, held_out)
         counts = counted(to, to.folder)
+    all_there(to, counts)
     complete(recipe.sources, counts.sources)
     store.delete_folder(to.work)
     return {**counts.as_json(), "benchmarks": benchmarks, **told}
@@ -101,7 +106,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
     folders[-1] = to.folder
     read(recipe.sources, to)
-    texts = sample(to.store, (part for name in to.files for part in to.parts(name))) if held_out else []
+    texts = sample(to.store, (to.parts(name) for name in to.files)) if held_out else []
     index = index_of(held_out, recipe.curate.overlap, sample=texts) if held_out else None
     settled(to, folders[0], index=index)
     told: Summary = {}
@@ -183,7 +188,7 @@ def index_over(recipe: Recipe, store: Store) -> Index | None:
     """The index of all benchmark problems, for the traces that were made of the curated ones; None without any."""
     if not recipe.evaluate.benchmarks:
         return None
-    texts = sample(store, (f"problems/{name}" for name in store.names("problems", ".parquet")))
+    texts = sample(store, ([f"problems/{name}"] for name in store.names("problems", ".parquet")))
     return index_of(held_out_problems(recipe, store), recipe.curate.overlap, sample=texts)
 
 

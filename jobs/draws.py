@@ -21,10 +21,12 @@ def drawn(
     of: Iterable[str],
     asks: Callable[[Mapping[str, TeacherAt]], Sequence[Ask]],
     title: str,
+    judged: bool = True,
 ) -> Iterator[TraceCounts]:
     """Make and verify the traces of all parts; yields each part's counts as it comes.
 
-    `of` names who is asked; `asks` says what, given those of them that are teachers. Raises Stop when the run could not
+    `of` names who is asked; `asks` says what, given those of them that are teachers. Only if `judged` may the recipe's
+    LLM judge be asked about the answers. Raises Stop when the run could not
     go on; what was in flight is in the ledger then.
     """
     if not parts:
@@ -33,7 +35,7 @@ def drawn(
         yield from stream(
             parts,
             asks(teachers),
-            judging=judging_of(recipe, teachers),
+            judging=judging_of(recipe, teachers) if judged else None,
             name=f"{recipe.name}-{title.replace(' ', '-')}",
             store=store_of(recipe),
             settings=recipe.stream,

@@ -83,7 +83,10 @@ def _asked(
         engine = engine_at(recipe, settings.engine, teachers)
         return [Ask(generation, recipe.template(settings.prompt), engine, recipe.seed)]
 
-    for found in drawn(recipe, parts, of=[settings.engine], asks=asks, title=f"curate {generation.name}"):
+    # What says whether two problems are the same is no answer to one, which an LLM could judge.
+    judged = settings is recipe.difficulty
+    title = f"curate {generation.name}"
+    for found in drawn(recipe, parts, of=[settings.engine], asks=asks, title=title, judged=judged):
         counts.add(found)
     return counts
 

@@ -3,7 +3,7 @@
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,18 @@ from made_dataset import CURATED, DISTILLED, RECIPE, made_run
 from markdown_it import MarkdownIt
 
 from pipeline.card import card, write_card
+from pipeline.curate import CurateSettings
+from pipeline.curate import Rule as CurateRule
 from pipeline.dataset.licences import on_hub
 from pipeline.dataset.made import Made
 from pipeline.dataset.markdown import code, plain, table
+from pipeline.dataset.reasons import REASONS
 from pipeline.dataset.stages import stages
 from pipeline.dataset.statistics import Statistics, statistics
 from pipeline.dataset.terms import terms_of
+from pipeline.rules.settings import LanguageSettings
 from pipeline.store import Store
+from pipeline.thoughts.settings import Rule as ThoughtRule
 
 HOSTILE = [
     "a|b",
@@ -259,3 +264,24 @@ def test_a_name_of_a_million_characters_costs_nothing() -> None:
     assert len(plain("|" * 1_000_000)) < 2000
     assert len(on_hub("x" * 1_000_000)) < 10
     assert time.monotonic() - started < 0.5
+
+
+def test_the_card_says_what_a_resolved_recipe_asked() -> None:
+    resolved = CurateSettings(rules=("no_prompt",), language=LanguageSettings(wanted=("en",))).model_dump(mode="json")
+    held = {"evaluate": {"benchmarks": {"aime24": {"format": "jsonl", "path": "/home/me/x.jsonl"}}, "draws": 3}}
+    recipe = {**RECIPE, **held, "curate": resolved, "difficulty": {"engine": "teacher", "draws": 4}}
+    run = made(recipe=recipe, chosen={"dropped": {"trace_in_benchmark": 17}})
+    text = body(run)
+    # Every setting is there, also those of rules that are not asked.
+    assert "switches the comparison with them off" in text
+    assert "near duplicates were not looked for" in text
+    assert re.search(r"\| trace_in_benchmark \| .* \| 0 \| 17 \|", text)
+    assert run.languages == ["en"]
+    again = yaml.safe_load(run.deciding)
+    assert again["difficulty"] == {"engine": "teacher", "draws": 4}
+    assert again["evaluate"] == {"benchmarks": {"aime24": {"format": "jsonl", "path": "x.jsonl"}}}
+
+
+def test_every_reason_of_a_rule_is_told_in_words() -> None:
+    always = {"trace_in_benchmark", "too_many_of_cluster", "same_text", "enough", "over_quota", "not_needed", "no_band"}
+    assert {*get_args(CurateRule), *get_args(ThoughtRule), *always} <= REASONS.keys()

@@ -1,14 +1,20 @@
 """Curation: every row that came in is still there, kept or dropped under a name."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rows import problem
 
+from cluster.curation import Curation, all_there, sample
 from pipeline.curate import CurateSettings, problems_of
-from pipeline.record import Problem
+from pipeline.errors import Stop
+from pipeline.funnel import ProblemCounts
+from pipeline.record import Problem, to_table
 from pipeline.sources import FileSource, slices
+from pipeline.store import Store
 
 ALL = CurateSettings()
 
@@ -69,3 +75,28 @@ def test_what_normalising_changes_is_kept_beside_and_the_id_is_of_the_clean_text
     assert (framed.id, framed.prompt, framed.answer) == (clean.id, clean.prompt, clean.answer)
     (as_it_is,) = curated(tmp_path, ("Problem 3. What is 1 + 1?", "$2$"), settings=CurateSettings(normalise=False))
     assert (as_it_is.prompt, as_it_is.answer, as_it_is.raw_prompt) == ("Problem 3. What is 1 + 1?", "$2$", None)
+
+
+def test_the_sample_of_prompts_is_the_same_however_a_shard_lies_in_files(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    problems = [problem(f"What is {number} times {number}?") for number in range(7000)]
+    shards = [problems[:6000], problems[6000:]]
+    parts: list[list[str]] = []
+    for number, rows in enumerate(shards):
+        store.write_table(f"whole/{number}.parquet", to_table(rows, Problem))
+        cuts = [rows[at : at + 2700] for at in range(0, len(rows), 2700)]
+        parts.append([f"parts/{number}-{part}.parquet" for part in range(len(cuts))])
+        for name, cut in zip(parts[-1], cuts, strict=True):
+            store.write_table(name, to_table(cut, Problem))
+    whole = [[f"whole/{number}.parquet"] for number in range(len(shards))]
+    expected = [one.prompt for one in sorted(shards[0], key=lambda one: one.id)[:5000]]
+    assert sample(store, whole) == sample(store, parts) == sample(store, [each[::-1] for each in parts]) == expected
+
+
+def test_a_part_that_went_between_two_stages_is_noticed(tmp_path: Path) -> None:
+    to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
+    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 7})
+    to.store.write_json(f"{to.work}/read/000001.json", {"rows": 5})
+    all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=3), sources=Counter(a=12)))
+    with pytest.raises(Stop, match="12 rows were read and 11 are in problems/"):
+        all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=2), sources=Counter(a=11)))

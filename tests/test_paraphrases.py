@@ -87,3 +87,16 @@ def test_what_is_the_same_is_dropped_with_both_texts() -> None:
         ("p", "t", "benchmark_paraphrase")
     ]
     assert matches[0].score == pytest.approx(0.995)
+
+
+def test_pairs_of_many_problems_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    vectors, others = (unit(*rng.normal(size=(size, 6))) for size in (5000, 7))
+    ours, held_out = [problem(f"p{n}") for n in range(5000)], [("bench", problem(f"t{n}")) for n in range(7)]
+    found = [(one.row, one.cluster) for one in pairs(ours, vectors, held_out, others, SETTINGS)]
+    expected = []
+    for one, vector in zip(ours, vectors, strict=True):
+        near = sorted((-float(np.dot(vector, other)), place) for place, other in enumerate(others))
+        expected += [(one.id, held_out[place][1].id) for cosine, place in near[:2] if -cosine > 0.6]
+    assert len(expected) > 1000
+    assert found == expected

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.curate import plan as curate_plan
 from jobs.distill import plan as distill_plan
 from jobs.evaluate import plan as evaluate_plan
 from jobs.recipe import Recipe
@@ -110,3 +111,15 @@ def test_distilling_says_the_judge_costs_nothing_where_it_is_not_asked(recipe: s
     assert lines["worst cost"].startswith(f"{usd(8 * (1_000 * 1 + 1_000 * 10) / 1e6)} in all")
     lines = dict(distill_plan(load(recipe, ["judge.asks=all"])))
     assert lines["judge"] == f"up to 24 calls of other, at most {usd(24 * JUDGEMENT)}"
+
+
+def test_rating_problems_is_reckoned_with_the_judge_of_its_answers(recipe: str) -> None:
+    asked = ["difficulty={engine: teacher, draws: 3, sampling: {max_tokens: 500}}"]
+    rated = 4 * 3 * (1_000 * 1 + 500 * 10) / 1e6
+    lines = dict(curate_plan(load(recipe, asked)))
+    assert "judge" not in lines
+    assert lines["worst cost"].startswith(f"{usd(rated)} in all")
+    lines = dict(curate_plan(load(recipe, [*asked, "judge.asks=all"])))
+    judge = 4 * 3 * 3 * JUDGEMENT
+    assert lines["judge"] == f"up to 36 calls of other, at most {usd(judge)}"
+    assert lines["worst cost"].startswith(f"{usd(rated + judge)} in all")

@@ -23,6 +23,7 @@ Vectors = npt.NDArray[np.float32]
 GENERATION = "paraphrases"
 """What the judge's draws are called in their rows and in the ledger."""
 _SHOWN_CHARS = 4000
+_COMPARED_AT_ONCE = 2048
 
 
 class ParaphraseSettings(Settings):
@@ -71,14 +72,16 @@ def pairs(
     if not len(problems) or not len(held_out):
         return []
     made = []
-    cosines = vectors @ others.T
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : settings.per_problem]
-    for problem, row, places in zip(problems, cosines, nearest, strict=True):
-        made += [
-            _pair(problem, *held_out[place], cosine=float(row[place]))
-            for place in places
-            if row[place] > settings.above
-        ]
+    for at in range(0, len(problems), _COMPARED_AT_ONCE):
+        cosines = vectors[at : at + _COMPARED_AT_ONCE] @ others.T
+        # Few are near: only those are put in order.
+        rows, places = np.nonzero(cosines > settings.above)
+        for row in np.unique(rows):
+            mine = places[rows == row]
+            nearest = mine[np.argsort(-cosines[row, mine], kind="stable")][: settings.per_problem]
+            made += [
+                _pair(problems[at + row], *held_out[place], cosine=float(cosines[row, place])) for place in nearest
+            ]
     return made
 
 

@@ -9,6 +9,8 @@ from pipeline.dataset.made import Made
 from pipeline.dataset.markdown import flat, table, words
 from pipeline.dataset.reasons import DUPLICATES, LAYERS
 
+_COMPARED = ("in_benchmark", "benchmark_ngram", "benchmark_near")
+
 
 def decontamination(run: Made) -> dict[str, Any]:
     """Which benchmarks were held out, how, and what matched."""
@@ -18,16 +20,18 @@ def decontamination(run: Made) -> dict[str, Any]:
             "A score on one says little before you have looked."
         )
         return {"decontamination": Markup(said), "benchmarks": "", "matched": ""}
-    overlap = _settings(run, "overlap")
-    by_text = "in_benchmark" in (run.section("curate").get("rules") or ("in_benchmark",))
-    if overlap is None and not by_text:
-        said = "The benchmarks below are named, but the recipe switches the comparison with them off."
-    elif overlap is None:
-        said = "Problems were compared with those of the benchmarks below: one with the same text is left out."
+    off = [layer for layer in _COMPARED if not _asked(run, layer)]
+    if len(off) == len(_COMPARED):
+        only = "**Only traces were looked through for them; their problems may be among these.**"
+        said = Markup(
+            f"The benchmarks below are named, but for problems the recipe switches the comparison with them off. {only}"
+        )
     else:
+        overlap = _settings(run, "overlap")
         how = f" Settings: {overlap}." if overlap else ""
+        but = f" Not looked for in problems: {', '.join(off)}." if off else ""
         compared = "Problems and traces were compared with the problems of the benchmarks below"
-        said = f"{compared}, and those that match are left out.{how}"
+        said = words(f"{compared}, and those that match are left out.{but}{how}")
     return {"decontamination": said, "benchmarks": _benchmarks(run), "matched": _matched(run)}
 
 
@@ -36,7 +40,7 @@ def near_duplicates(run: Made) -> Markup:
     dropped = run.curated.get("dropped") or {}
     near = _settings(run, "near")
     parts = []
-    if near is None:
+    if not _asked(run, "near_duplicate"):
         parts.append(Markup("Problems were compared word for word only; near duplicates were not looked for."))
     else:
         settings = f" Settings: {near}." if near else ""
@@ -69,17 +73,18 @@ def _benchmarks(run: Made) -> Markup:
 def _matched(run: Made) -> Markup:
     """By layer: problems dropped in curate, traces left out in choose."""
     problems, traces = run.curated.get("dropped") or {}, run.chosen.get("dropped") or {}
-    names = [*LAYERS, *sorted({*problems, *traces} - {*LAYERS})]
-    rows = [
-        (name, LAYERS.get(name, ""), f"{problems.get(name, 0):,}", f"{traces.get(name, 0):,}")
-        for name in names
-        if name in LAYERS or name.startswith("benchmark_")
-    ]
+    rows = [(name, LAYERS.get(name, ""), f"{problems.get(name, 0):,}", f"{traces.get(name, 0):,}") for name in LAYERS]
     return table(("layer", "what it means", "problems dropped", "traces left out"), rows, right=2)
 
 
+def _asked(run: Made, rule: str) -> bool:
+    """Whether the recipe asks a rule of problems; one that names no rules asks all of these."""
+    rules = run.section("curate").get("rules")
+    return rules is None or rule in rules
+
+
 def _settings(run: Made, name: str) -> str | None:
-    """A part of the recipe's curate section in one line; None where it is not there or switched off."""
+    """A part of the recipe's curate section in one line; None where it is not there."""
     found = run.section("curate").get(name)
     if not found:
         return None

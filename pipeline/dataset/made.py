@@ -16,6 +16,9 @@ _DECIDING = (
     "shards",
     "sources",
     "curate",
+    "paraphrases",
+    "difficulty",
+    "evaluate",
     "prompts",
     "teacher",
     "distill",
@@ -24,7 +27,7 @@ _DECIDING = (
     "choose",
 )
 _OF_A_TEACHER = ("model", "served_by", "send_seed", "max_tokens_field", "extra_body", "standin")
-_PATHS = frozenset({"path"})
+_PATHS = frozenset({"path", "embedder"})
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class Made:
     @property
     def languages(self) -> list[str]:
         """The languages that problems were kept in, as codes; empty where any was."""
-        found = self.section("curate").get("languages") or ()
-        return [str(code) for code in ([found] if isinstance(found, str) else found)]
+        found = _mapping(self.section("curate").get("language")).get("wanted") or ()
+        return [str(code) for code in found]
 
     @cached_property
     def deciding(self) -> str:
@@ -92,6 +95,10 @@ class Made:
         kept = {name: self.recipe[name] for name in _DECIDING if self.recipe.get(name) is not None}
         if teacher := kept.get("teacher"):
             kept["teacher"] = {name: teacher[name] for name in _OF_A_TEACHER if name in teacher}
+        if self.benchmarks:
+            kept["evaluate"] = {"benchmarks": self.benchmarks}
+        else:
+            kept.pop("evaluate", None)
         return yaml.safe_dump(_short(kept), sort_keys=False, allow_unicode=True, width=110)
 
     def section(self, name: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ LAYERS = {
     "benchmark_near": "nearly the words and all the numbers of a benchmark's problem",
     "benchmark_paraphrase": "a benchmark's problem in other words, by a model's judgement",
     "beside_benchmark": "says the same as a problem that matched a benchmark's",
+    "trace_in_benchmark": "the trace has a benchmark's problem in it, word for word",
 }
 """Reasons that a benchmark causes."""
 
@@ -17,6 +18,7 @@ DUPLICATES = {
 """Reasons that other problems cause."""
 
 _PROBLEM = {
+    "unreadable": "can't be read",
     "no_prompt": "has no text",
     "no_answer": "has no known answer",
     "bad_gold": "the known answer can't be compared with any",
@@ -39,6 +41,8 @@ _TRACE = {
     "truncated": "the answer hit the most tokens it could have",
     "cut_off": "the text ends in the middle",
     "same_text": "the same text was kept before",
+    "too_many_of_cluster": "problems that say the same have as many as are kept",
+    "finish_content_filter": "the engine's filter ended the answer",
     "enough": "its problem has as many as are kept",
     "no_thought": "there is no thought",
     "not_a_thought": "the thought does not reflect, check or go back",

@@ -196,11 +196,11 @@ def _shares(head: str, found: Statistics, name: str) -> Markup:
 
 
 def _difficulty(run: Made, found: Statistics) -> str:
-    settings = run.section("curate").get("difficulty")
+    settings = run.section("difficulty")
     if not len(found.pass_rates):
         return "Not measured: no model's pass rate on these problems was taken."
     by = ""
-    if isinstance(settings, Mapping):
+    if settings:
         said = ", ".join(f"{key} {flat(settings[key])}" for key in _DIFFICULTY if settings.get(key) is not None)
         by = f" Settings: {said}."
     measured = f"{len(found.pass_rates):,} of {found.examples:,} examples have one"
