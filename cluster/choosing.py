@@ -1,13 +1,13 @@
 """Choose on the cluster: judge shard by shard, select in one task, write shard by shard.
 
-    traces/ -> choices/.candidates/ -> choices/.selected/ -> dataset/train-*, validation-*, preference/pairs-*; choices/
+    traces/ -> choosing/*/candidates, selected -> dataset/train-*, validation-*, preference/pairs-*; choices/
 
 Texts are read by the first and the last stage, a shard at a time; between them only small columns move, and the driver
 sees counts. Each stage's file is its own done mark, so that a run that was killed goes on where it was.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -33,7 +33,7 @@ from pipeline.record import Trace, from_table, to_table
 from pipeline.store import Store
 
 CHOICES = "choices"
-_CANDIDATES, _SELECTED = f"{CHOICES}/.candidates", f"{CHOICES}/.selected"
+_WORK = "choosing"
 _SAME_FOR_MANY = ("generation", "source", "licence", "subject", "level")
 _TEXTS_AT_ONCE = 256
 _REASONS_SHOWN = 5
@@ -52,13 +52,32 @@ class Choosing:
     """The model whose tokenizer counts."""
     templates: Mapping[str, str]
     name: str
+    fingerprint: str
+    """Which choice it is: what was judged for another is no use to it."""
+
+    @property
+    def candidates(self) -> str:
+        """The folder of judged traces."""
+        return f"{_WORK}/{self.fingerprint}/candidates"
+
+    @property
+    def selected(self) -> str:
+        """The folder of what became of them."""
+        return f"{_WORK}/{self.fingerprint}/selected"
+
+    @property
+    def matches(self) -> str:
+        """The folder of traces that recite a held-out problem, with both texts."""
+        return f"{_WORK}/{self.fingerprint}/matches"
 
 
-def choose(what: Choosing, *, held_out: frozenset[str], rules: Rules, leaks: Leaks) -> Figures:
+def choose(
+    what: Choosing, *, held_out: frozenset[str], rules: Rules, leaks: Leaks, begin: Callable[[], None]
+) -> Figures:
     """Write dataset/ and choices/ from traces/. Raises Stop when what is asked for can't be made.
 
     `held_out` are the ids of the benchmarks' problems, `rules` are those on one trace, `leaks` looks traces up among
-    the benchmarks.
+    the benchmarks. `begin` makes way for what is written; before it is called an earlier choice is whole.
     """
     names = what.store.names("traces", ".parquet")
     asked = ray.put((held_out, rules, leaks))
@@ -67,20 +86,24 @@ def choose(what: Choosing, *, held_out: frozenset[str], rules: Rules, leaks: Lea
         held_out, rules, leaks = ray.get(asked)
         _judge(what, name, held_out=held_out, rules=rules, leaks=leaks)
 
-    for _ in each(_missing(what, names, _CANDIDATES), judged, name=f"{what.name}-judge"):
+    for _ in each(_missing(what, names, what.candidates), judged, name=f"{what.name}-judge"):
         pass
     found = ray.get(ray.remote(num_cpus=1)(_select).remote(what, names))
     if isinstance(found, Stop):
         raise found
+    begin()
 
     def written(name: str) -> None:
         _write(what, name)
 
     for _ in each(_missing(what, names, CHOICES), written, name=f"{what.name}-write"):
         pass
-    what.store.delete_folder(_CANDIDATES)
-    what.store.delete_folder(_SELECTED)
     return found
+
+
+def forget(store: Store) -> None:
+    """Delete what lies between the stages of this choice and of those that came to nothing."""
+    store.delete_folder(_WORK)
 
 
 def _missing(what: Choosing, names: Sequence[str], folder: str) -> list[str]:
@@ -100,8 +123,8 @@ def _judge(what: Choosing, name: str, *, held_out: frozenset[str], rules: Rules,
         leaks=leaks,
     )
     if recited:
-        what.store.write_table(f"{CHOICES}/matches/{name}", to_table(recited, Matched))
-    what.store.write_table(f"{_CANDIDATES}/{name}", table)
+        what.store.write_table(f"{what.matches}/{name}", to_table(recited, Matched))
+    what.store.write_table(f"{what.candidates}/{name}", table)
 
 
 def _count(model: str, texts: Sequence[str]) -> list[int]:
@@ -132,11 +155,11 @@ def _tokenizer(model: str) -> Any:
 
 def _select(what: Choosing, names: Sequence[str]) -> Figures | Stop:
     try:
-        pool, dropped, known = _pool(what.store, names)
+        pool, dropped, known = _pool(what, names)
         if not pc.any(pc.invert(pool["rejectable"])).as_py():
             return Stop(f"no trace is fit to train on: {_reasons(dropped)}")
         selection = select(pool, settings=what.settings, known=known)
-        _write_selection(what.store, names, selection)
+        _write_selection(what, names, selection)
         return figures_of(selection, dropped=dropped, settings=what.settings)
     except Stop as stop:
         return stop
@@ -149,13 +172,13 @@ def _reasons(dropped: Counter[str]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in ordered)
 
 
-def _pool(store: Store, names: Sequence[str]) -> tuple[pa.Table, Counter[str], dict[str, list[str]]]:
+def _pool(what: Choosing, names: Sequence[str]) -> tuple[pa.Table, Counter[str], dict[str, list[str]]]:
     """All candidates that are fit or could stand in a pair, with their shard and row; why the others are dropped; and
     the groups that any trace is in."""
     columns = [name for name in CANDIDATE_SCHEMA.names if name not in ("agreement", "drop_why")]
     tables, dropped, known = [], Counter[str](), {name: set[str]() for name in DIMENSIONS}
     for shard, name in enumerate(names):
-        table = store.read_table(f"{_CANDIDATES}/{name}", columns=columns)
+        table = what.store.read_table(f"{what.candidates}/{name}", columns=columns)
         for dimension, groups in known.items():
             groups.update(value for value in pc.unique(table[dimension]).to_pylist() if value is not None)
         table = table.append_column("shard", pa.array(np.full(table.num_rows, shard, dtype=np.int32)))
@@ -174,7 +197,7 @@ def _pool(store: Store, names: Sequence[str]) -> tuple[pa.Table, Counter[str], d
     return pool, dropped, {name: sorted(groups) for name, groups in known.items()}
 
 
-def _write_selection(store: Store, names: Sequence[str], selection: Selection) -> None:
+def _write_selection(what: Choosing, names: Sequence[str], selection: Selection) -> None:
     """One file a shard: what became of those of its rows that were in the pool, and its pairs."""
     shard, row = (np.asarray(selection.pool[name]) for name in ("shard", "row"))
     at = np.lexsort((row, shard))
@@ -188,14 +211,14 @@ def _write_selection(store: Store, names: Sequence[str], selection: Selection) -
         mine = row[selection.pairs[pair_shard == number]]
         # In the footer, so that a shard has one file and both are there or none.
         told = found.replace_schema_metadata({"pairs": orjson.dumps(mine.tolist())})
-        store.write_table(f"{_SELECTED}/{name}", told)
+        what.store.write_table(f"{what.selected}/{name}", told)
 
 
 def _write(what: Choosing, name: str) -> None:
     """A shard's examples, its pairs, and last what became of each of its traces."""
     store = what.store
-    table, judged = store.read_table(f"traces/{name}"), store.read_table(f"{_CANDIDATES}/{name}")
-    selected = store.read_table(f"{_SELECTED}/{name}")
+    table, judged = store.read_table(f"traces/{name}"), store.read_table(f"{what.candidates}/{name}")
+    selected = store.read_table(f"{what.selected}/{name}")
     drop, why = _outcome(judged, selected)
     split = pc.if_else(pc.is_null(drop), pc.if_else(judged["validation"], "validation", "train"), None)
     for part in ("train", "validation"):
@@ -205,6 +228,8 @@ def _write(what: Choosing, name: str) -> None:
     sides = orjson.loads((selected.schema.metadata or {}).get(b"pairs", b"[]"))
     if sides:
         store.write_table(f"dataset/preference/{name.replace('shard-', 'pairs-')}", _pairs(what, table, judged, sides))
+    if store.exists(f"{what.matches}/{name}"):
+        store.write_table(f"{CHOICES}/matches/{name}", store.read_table(f"{what.matches}/{name}"))
     told = {column: table[column] for column in _TOLD}
     told |= {column: judged[column] for column in ("student_tokens", "agreement")}
     choices = pa.table(told | {"split": split, "drop": drop, "drop_why": why})

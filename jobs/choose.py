@@ -6,7 +6,7 @@ reason. Quotas, a target and the difficulty mix are held exactly; what can't be 
 
 from functools import partial
 
-from cluster.choosing import CHOICES, Choosing, choose
+from cluster.choosing import CHOICES, Choosing, choose, forget
 from cluster.session import session
 from jobs.curate import held_out, index_over
 from jobs.job import Job, Plan, Summary, main, number, previous
@@ -19,6 +19,7 @@ from pipeline.choosing.bounds import DIMENSIONS
 from pipeline.choosing.example import llama_factory
 from pipeline.choosing.judge import Finding
 from pipeline.errors import BadRecipe
+from pipeline.prompts import needs_solution
 from pipeline.record import Trace
 from pipeline.thoughts.settings import ThoughtSettings
 from pipeline.thoughts.thought import unfit
@@ -57,19 +58,28 @@ def work(recipe: Recipe) -> Summary:
             if generation.train_prompt is not None
         },
         name=f"{recipe.name}-choose",
+        fingerprint=steps.choose.fingerprint[:12],
     )
     with session(recipe.cluster):
-        _begin(steps.choose)
         figures = choose(
             what,
             held_out=held_out(recipe, store),
-            rules=partial(_unfit, settings=recipe.choose.thoughts),
+            rules=partial(_unfit, settings=_thoughts(recipe)),
             leaks=partial(recited, index=index_over(recipe, store)),
+            begin=partial(_begin, steps.choose),
         )
     summary = figures.as_json()
     store.write_json("dataset/dataset_info.json", llama_factory(recipe.name))
     write_card(store, chosen=summary)
+    forget(store)
     return summary
+
+
+def _thoughts(recipe: Recipe) -> ThoughtSettings:
+    """What a trace must be like; of generations that are shown a solution, that it rewrites it, and longer."""
+    shown = [each.name for each in recipe.distill.generations if needs_solution(recipe.template(each.prompt))]
+    settings = recipe.choose.thoughts
+    return settings.model_copy(update={"rewritten": tuple(sorted({*settings.rewritten, *shown}))})
 
 
 def _unfit(trace: Trace, tokens: int, *, settings: ThoughtSettings) -> Finding:

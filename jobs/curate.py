@@ -84,12 +84,17 @@ def work(recipe: Recipe) -> Summary:
         benchmarks = _benchmarks(recipe, store)
         to = Curation(store, step.folder, recipe.curate, recipe.shards, f"{recipe.name}-curate")
         held_out = held_out_problems(recipe, store)
-        told = _made(recipe, to, held_out)
-        counts = counted(to, to.folder)
-    all_there(to, counts)
-    complete(recipe.sources, counts.sources)
+        made = f"{step.folder}/made.json"
+        if not store.exists(made):
+            told = _made(recipe, to, held_out)
+            counts = counted(to, to.folder)
+            all_there(to, counts)
+            complete(recipe.sources, counts.sources)
+            # The stages' own marks go with their folder: what is made by now must not be looked for in them again.
+            store.write_json(made, {**counts.as_json(), "benchmarks": benchmarks, **told})
     store.delete_folder(to.work)
-    return {**counts.as_json(), "benchmarks": benchmarks, **told}
+    summary: Summary = store.read_json(made)
+    return summary
 
 
 def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]]) -> Summary:
@@ -97,7 +102,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     sources = [source.name for source in recipe.sources]
     every = [(name, problem) for name, problems in held_out.items() for problem in problems]
     stages: list[tuple[str, Callable[[str, str], Summary]]] = []
-    if "near_duplicate" in recipe.curate.rules:
+    if {"near_duplicate", "beside_benchmark"} & set(recipe.curate.rules):
         stages.append(("near", lambda at, then: {"near": compared(to, at, then, sources=sources)}))
     if recipe.paraphrases is not None:
         stages.append(("paraphrases", lambda at, then: _bill(clear(recipe, to, at, then, held_out=every))))
@@ -117,7 +122,8 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
 
 def _bill(counts: TraceCounts) -> Summary:
     """What asking a model cost, of a stage's counts."""
-    return {name: value for name, value in counts.as_json().items() if name in ("calls", "tokens", "cost_usd")}
+    told = ("calls", "tokens", "cost_usd", "cost_total_usd")
+    return {name: value for name, value in counts.as_json().items() if name in told}
 
 
 def _together(told: Summary, more: Summary) -> Summary:
@@ -193,11 +199,12 @@ def index_over(recipe: Recipe, store: Store) -> Index | None:
 
 
 def known_size(recipe: Recipe) -> int:
-    """Problems that a dry run reckons with: what the recipe says, or all rows of the sources whose size is known."""
-    if recipe.estimate.problems is not None:
-        return recipe.estimate.problems
+    """Problems that a dry run reckons with: what the recipe says, or the rows of the sources if these are fewer."""
     sizes = [size_of(source) for source in recipe.sources]
-    return sum(size for size in sizes if size is not None) if any(sizes) else 0
+    rows = sum(size for size in sizes if size is not None)
+    if recipe.estimate.problems is None:
+        return rows
+    return recipe.estimate.problems if None in sizes else min(recipe.estimate.problems, rows)
 
 
 JOB = Job("curate", __doc__ or "", plan, work)

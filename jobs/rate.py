@@ -12,7 +12,7 @@ from jobs.recipe import Recipe
 from pipeline.alike.match import Matched
 from pipeline.alike.paraphrases import ParaphraseSettings, cleared, judged_same
 from pipeline.difficulty import DifficultySettings, rated
-from pipeline.funnel import TraceCounts
+from pipeline.funnel import TraceCounts, count_traces
 from pipeline.record import Problem, Trace, from_table, to_table
 from pipeline.store import Store
 
@@ -77,6 +77,14 @@ def _asked(
         for name in to.missing(traces)
     ]
     counts = TraceCounts()
+    missing = {part.traces for part in parts}
+
+    def count(name: str) -> TraceCounts:
+        return count_traces(from_table(to.store.read_table(f"{traces}/{name}"), Trace), {}, invocation="")
+
+    done = [name for name in to.files if f"{traces}/{name}" not in missing]
+    for found in each(done, count, name=f"{to.name}-count-asked"):
+        counts.add(found)
     generation = settings.generation
 
     def asks(teachers: Mapping[str, object]) -> list[Ask]:

@@ -24,7 +24,7 @@ def check_names(recipe: "Recipe") -> None:
             _needs_prompt(recipe, f"distill.generations.{generation.name}.train_prompt", generation.train_prompt)
         if generation.engine == "teacher" and recipe.teacher is None:
             raise ValueError(f"distill.generations.{generation.name} asks the teacher: add a teacher section")
-        _truncation_fits(recipe, generation)
+        _truncation_fits(recipe, generation, f"distill.generations.{generation.name}.truncated")
     _needs_prompt(recipe, "evaluate.prompt", recipe.evaluate.prompt)
     _curation_fits(recipe)
     _teachers_fit(recipe)
@@ -95,9 +95,9 @@ def _ks_fit(recipe: "Recipe") -> None:
             raise ValueError(f"evaluate.k: pass@{k} needs {k} draws, evaluate.draws is {draws}")
 
 
-def _truncation_fits(recipe: "Recipe", generation: Generation) -> None:
-    where, policy = f"distill.generations.{generation.name}.truncated", generation.truncated
-    unable = generation.engine == "teacher" and (recipe.teacher is None or recipe.teacher.continues == "no")
+def _truncation_fits(recipe: "Recipe", generation: Generation, where: str, teacher: str = "teacher") -> None:
+    policy, asked = generation.truncated, recipe.teachers.get(teacher)
+    unable = generation.engine == "teacher" and (asked is None or asked.continues == "no")
     if policy.policy in ("continue", "force") and unable:
         fix = "needs teacher.continues (how the endpoint goes on from a prefix)"
         raise ValueError(f"{where}: {policy.policy} {fix}")
@@ -121,5 +121,6 @@ def _curation_fits(recipe: "Recipe") -> None:
             known = ", ".join(("student", *recipe.teachers))
             raise ValueError(f"{where}.engine: nobody is called {asked.engine!r}; there are {known}")
         _needs_prompt(recipe, f"{where}.prompt", asked.prompt)
+        _truncation_fits(recipe, asked.generation, f"{where}.truncated", asked.engine)
     if recipe.paraphrases is not None and not recipe.evaluate.benchmarks:
         raise ValueError("paraphrases: evaluate.benchmarks is empty, so there is nothing to look for")

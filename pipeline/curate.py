@@ -69,9 +69,9 @@ class CurateSettings(RowSettings):
         "near_duplicate",
         "beside_benchmark",
     )
-    """The rules that drop a problem. no_prompt, no_answer, bad_gold and duplicate always hold; answer_type and language
-    drop nothing until they are told what is wanted; multiple_answers is not among them, as the verifier can judge
-    several answers."""
+    """The rules that drop a problem. no_prompt, no_answer, bad_gold, duplicate and in_benchmark always hold;
+    answer_type and language drop nothing until they are told what is wanted; multiple_answers is not among them, as the
+    verifier can judge several answers."""
     overlap: OverlapSettings = OverlapSettings()
     """What counts as a problem of a benchmark (in_benchmark, benchmark_ngram, benchmark_near)."""
     near: NearSettings = NearSettings()

@@ -19,12 +19,15 @@ class ProblemCounts:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    kept_of: Counter[str] = field(default_factory=Counter)
+    """Source -> rows that are kept."""
 
     def add(self, other: "ProblemCounts") -> None:
         """Count another shard in."""
         self.kept += other.kept
         self.dropped += other.dropped
         self.sources += other.sources
+        self.kept_of += other.kept_of
 
     def as_json(self) -> dict[str, object]:
         """The keys of summary/curate.json."""
@@ -33,6 +36,7 @@ class ProblemCounts:
             "kept": self.kept,
             "dropped": dict(sorted(self.dropped.items())),
             "sources": dict(sorted(self.sources.items())),
+            "kept_of": {name: self.kept_of[name] for name in sorted(self.sources)},
         }
 
 
@@ -95,9 +99,11 @@ class TraceCounts:
 
 def count_problems(table: pa.Table) -> ProblemCounts:
     """The counts of one shard of problems, from its columns source and drop."""
-    dropped = Counter(table["drop"].to_pylist())
+    drops, sources = table["drop"].to_pylist(), table["source"].to_pylist()
+    dropped = Counter(drops)
     kept = dropped.pop(None, 0)
-    return ProblemCounts(kept=kept, dropped=dropped, sources=Counter(table["source"].to_pylist()))
+    kept_of = Counter(source for source, drop in zip(sources, drops, strict=True) if drop is None)
+    return ProblemCounts(kept=kept, dropped=dropped, sources=Counter(sources), kept_of=kept_of)
 
 
 def count_traces(

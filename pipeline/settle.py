@@ -69,7 +69,7 @@ def _held_out(
     found = index.prompts(["" if problem.drop in _NO_TEXT else problem.prompt for problem in problems])
     out, matches = [], []
     for problem, match in zip(problems, found, strict=True):
-        if match is not None and match.layer in settings.rules:
+        if match is not None and match.layer in (*settings.rules, "in_benchmark"):
             problem = replace(problem, drop=match.layer, drop_why=_said(problem, match))
             matches.append(matched(match, where="prompt", id=problem.id, source=problem.source, text=problem.prompt))
         out.append(problem)

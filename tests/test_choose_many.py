@@ -125,12 +125,25 @@ def test_quotas_and_target_are_met_whenever_any_choice_meets_them(
         with pytest.raises(Stop):
             chosen(pool, **asked)
         return
+    # Shares that leave out more than half are asked about first.
+    asked["allow_short"] = rows is None and 2 * wanted < len(pool)
     taken = chosen(pool, **asked)
     assert len(taken) == wanted
     assert fits(Counter(cells[number] for number in taken), quotas)
     # Any order of arrival; and all that is left out has a reason.
     assert chosen(data.draw(st.permutations(pool)), **asked) == taken
     assert reasons(pool, **asked).total() == len(pool) - len(taken)
+
+
+def test_shares_that_leave_nearly_nothing_are_no_silent_choice() -> None:
+    pool = [row(number, source="a" if number < 10 else "b") for number in range(100)]
+    asked = {"quotas": {"source": {"a": {"share_at_least": 0.5}}}}
+    with pytest.raises(Stop, match=r"the shares asked for leave 20 of 100 fit traces .*source a has 10"):
+        chosen(pool, **asked)
+    assert len(chosen(pool, **asked, allow_short=True)) == 20
+    assert len(chosen(pool, **asked, target={"rows": 20})) == 20
+    with pytest.raises(Stop, match=r"nothing can be chosen of 90 fit traces: no choice meets .*share_at_most"):
+        chosen(pool[10:], quotas={"source": {"b": {"share_at_most": 0.5}}})
 
 
 @hypothesis_settings(max_examples=60, deadline=None, derandomize=True)

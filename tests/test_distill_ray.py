@@ -138,12 +138,17 @@ def test_verdicts_agree_with_the_labels_of_recorded_gsm8k_solutions(tmp_path: Pa
     assert counts["traces"] == counts["calls"]["bought"] == 5276
     models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
     rows = [json.loads(line) for line in data.open()]
-    labels = {(row["question"], row[m]["solution"].strip()): row[m]["is_correct"] for row in rows for m in models}
+    # Curating makes plain spaces of unusual ones.
+    labels = {
+        (" ".join(row["question"].split()), row[m]["solution"].strip()): row[m]["is_correct"]
+        for row in rows
+        for m in models
+    }
     agreed = seen = 0
     for file in (tmp_path / "runs" / "made" / "traces").glob("*.parquet"):
         for trace in pq.read_table(file).to_pylist():
             seen += 1
-            agreed += (trace["verdict"] == "correct") == labels[trace["prompt"], trace["reply"]]
+            agreed += (trace["verdict"] == "correct") == labels[" ".join(trace["prompt"].split()), trace["reply"]]
     assert seen == 5276
     assert agreed / seen >= 0.999
 

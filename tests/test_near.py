@@ -61,6 +61,13 @@ def test_the_same_said_again_is_found(a: str, b: str) -> None:
         ('How often is the letter "m" in "hammock"?', 'How often is the letter "m" in "summer"?', "180"),
         ('How often is "m" in "mammal"?', 'How often is "a" in "mammal"?', "180"),
         ("What is the day after Monday in week 7?", "What is the day after Friday in week 7?", "180"),
+        ("How many real roots has x^2 - 5x + 6 = 0?", "How many real roots has x^2 + 5x - 6 = 0?", "180"),
+        ("What is the mean of 3, 7, 7 and 11?", "What is the median of 3, 7, 7 and 11?", "180"),
+        (
+            "What is the least n with 7 n > 40 and 9 n < 90?",
+            "What is the greatest n with 7 n > 40 and 9 n < 90?",
+            "180",
+        ),
         ("Tom is Ann's son. Who is Tom to Ann?", "Tom is Ann's son. Who is Ann to Tom?", "180"),
     ],
 )

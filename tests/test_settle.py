@@ -49,7 +49,11 @@ def test_a_benchmarks_problem_is_named_as_such_whatever_else_is_wrong_with_it() 
 
 
 def test_a_layer_that_is_off_drops_nothing() -> None:
-    assert drops(problem(HELD_OUT), held_out=index(), rules=("duplicate", "benchmark_ngram")) == [None]
+    longer = problem(f"Read this. {HELD_OUT} Think twice.")
+    assert drops(longer, held_out=index(), rules=("benchmark_ngram",)) == ["benchmark_ngram"]
+    assert drops(longer, held_out=index(), rules=("duplicate", "benchmark_near")) == [None]
+    # The same text is never trained on, whatever the rules.
+    assert drops(problem(HELD_OUT), held_out=index(), rules=("duplicate",)) == ["in_benchmark"]
     assert drops(problem(HELD_OUT), held_out=None) == [None]
 
 

@@ -60,6 +60,28 @@ _BRACKETS = re.compile(r"[(\[,=:]")
 _COMPARED = frozenset({"math", "text", "choice"})
 
 
+_TURNS = {
+    word: words_[0]
+    for words_ in (
+        ("minimum", "min", "minimal", "smallest", "lowest", "least"),
+        ("maximum", "max", "maximal", "largest", "greatest", "highest", "biggest"),
+        ("mean", "average"),
+        ("median", "middle"),
+        ("mode",),
+        ("sin", "sine"),
+        ("cos", "cosine"),
+        ("tan", "tangent"),
+        ("even",),
+        ("odd",),
+        ("area",),
+        ("perimeter", "circumference"),
+        ("volume",),
+    )
+    for word in words_
+}
+"""A word that turns a question round -> the first of those that say the same."""
+
+
 class NearSettings(Settings):
     """When two problems with the same numbers and the same answer say the same."""
 
@@ -123,15 +145,24 @@ def _keyed(problems: pa.Table) -> tuple[list[int], list[int], list[int], list[in
     for prompt, answer, kind in zip(*columns, strict=True):
         said = words(prompt)
         # A one is as often a pronoun, and a number may be said twice.
-        different = sorted(set(numbers(said)) - {"1"})
+        different = set(numbers(said)) - {"1"}
         value = answer_value(answer, kind)
-        keys.append(xxhash.xxh3_64_intdigest("|".join([*different, *_quoted(prompt), value]).encode()))
+        keys.append(xxhash.xxh3_64_intdigest("|".join([*_asked(said), *_quoted(prompt), value]).encode()))
         # Where answers can't tell two problems apart, numbers that a template brings along would do too little.
         counts.append(min(len(different), 1000) if value else 0)
         hashes = [*map(_hash, _without_names(said, prompt))]
         flat += hashes
         sizes.append(len(hashes))
     return keys, counts, flat, sizes
+
+
+def _asked(said: Sequence[str]) -> list[str]:
+    """The different numbers with their signs, and the words that make another question of the same story."""
+    found = {_TURNS[word] for word in said if word in _TURNS}
+    for before, word in zip(["", *said], said, strict=False):
+        if word[0].isdigit() and word != "1":
+            found.add(f"-{word}" if before == "-" else word)
+    return sorted(found)
 
 
 def _quoted(prompt: str) -> list[str]:

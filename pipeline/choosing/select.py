@@ -141,11 +141,18 @@ def _check(shortfalls: Sequence[Shortfall], cells: Cells, counts: Ints, settings
         if bound.low > -np.inf and counts[bound.cells].sum() == cells.sizes[bound.cells].sum()
     ]
     beside = f" (all used up: {', '.join(dict.fromkeys(used_up))})" if used_up else ""
-    if not counts.sum():
-        raise Stop(f"nothing can be chosen of {int(cells.sizes.sum())} fit traces: no choice meets choose{beside}")
+    fit, made = int(cells.sizes.sum()), int(counts.sum())
+    if not made:
+        asked = ", ".join(dict.fromkeys(bound.what for bound in cells.bounds))
+        raise Stop(f"nothing can be chosen of {fit} fit traces: no choice meets {asked or 'choose'}{beside}")
     if shortfalls and not settings.allow_short:
         said = "; ".join(f"{one.what}: {one.got} can be had, {one.wanted - one.got} are missing" for one in shortfalls)
-        raise Stop(f"{said}{beside}; choose.allow_short=true makes the rest")
+        raise Stop(f"{said}{beside}; choose.allow_short=true makes what there is")
+    wanted = settings.target.rows or settings.target.tokens
+    if not wanted and not settings.allow_short and 2 * made < fit and any(bound.share for bound in cells.bounds):
+        # Shares always hold, if need be by leaving nearly everything out: nobody means that.
+        fix = "lower them, set a target, or choose.allow_short=true makes it so"
+        raise Stop(f"the shares asked for leave {made} of {fit} fit traces{beside}; {fix}")
 
 
 def _reason(cells: Cells, counts: Ints, cell: int, settings: ChooseSettings) -> tuple[str, str]:

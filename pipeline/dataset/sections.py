@@ -209,6 +209,8 @@ def _difficulty(run: Made, found: Statistics) -> str:
 
 def _cost(run: Made, found: Statistics) -> str:
     total = run.distilled.get("cost_total_usd")
+    if total is not None:
+        total += run.curated.get("cost_total_usd") or 0.0
     if total is None:
         return "Not known: the run kept no sum."
     if not run.priced and not total:
@@ -216,7 +218,8 @@ def _cost(run: Made, found: Statistics) -> str:
     each = f", which is ${1000 * total / found.examples:,.4f} for 1,000 examples" if found.examples else ""
     own = f"The answers that were chosen were billed ${found.cost_usd:,.4f} of it."
     made_up = " The prices are made up." if run.standin else ""
-    return f"All answers, right and wrong, were billed ${total:,.4f} (USD) in all{each}. {own}{made_up}"
+    asked = "All answers, right and wrong, and those that rated or compared problems,"
+    return f"{asked} were billed ${total:,.4f} (USD) in all{each}. {own}{made_up}"
 
 
 def _sources(run: Made, found: Statistics) -> Markup:
