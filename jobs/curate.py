@@ -89,6 +89,9 @@ def work(recipe: Recipe) -> Summary:
             told = _made(recipe, to, held_out)
             counts = counted(to, to.folder)
             all_there(to, counts)
+            if held_out:
+                matched = sum(number for layer, number in counts.dropped.items() if "benchmark" in layer)
+                told["held_out"] = {"problems": sum(map(len, held_out.values())), "rows matched": matched}
             complete(recipe.sources, counts.sources)
             # The stages' own marks go with their folder: what is made by now must not be looked for in them again.
             store.write_json(made, {**counts.as_json(), "benchmarks": benchmarks, **told})

@@ -76,7 +76,7 @@ def written(folder: Path, *, reverse: bool = False) -> Store:
     return store
 
 
-def run(store: Store, model: Path, **settings: Any) -> Figures:
+def run(store: Store, model: Path, begin: Callable[[], None] = list, **settings: Any) -> Figures:
     what = Choosing(
         store=store,
         settings=ChooseSettings(**(SETTINGS | settings)),
@@ -84,9 +84,15 @@ def run(store: Store, model: Path, **settings: Any) -> Figures:
         student=str(model),
         templates={},
         name="test",
+        fingerprint=str(len(str(settings))),
     )
-    none = frozenset[str]()
-    return choose(what, held_out=none, rules=lambda trace, tokens: None, leaks=lambda traces: [None] * len(traces))
+    return choose(
+        what,
+        held_out=frozenset(),
+        rules=lambda trace, tokens: None,
+        leaks=lambda traces: [None] * len(traces),
+        begin=begin,
+    )
 
 
 def content(store: Store) -> dict[str, bytes]:
@@ -116,7 +122,7 @@ def test_the_same_files_from_any_workers_and_after_a_cut_and_they_load(
         assert not set(content(other)) >= set(content(store))
         assert run(other, model).as_json() == figures
         with pytest.raises(Stop, match=r"choose\.target\.rows=500: .* are missing"):
-            run(written(tmp_path / "short"), model, target={"rows": 500})
+            run(store, model, begin=lambda: pytest.fail("makes way for nothing"), target={"rows": 500})
     assert content(other) == content(store)
     assert "dataset/preference/pairs-00000.parquet" in content(store)
 
