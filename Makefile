@@ -23,7 +23,8 @@ demo: setup
 	@$(BIN)/python -m jobs.run $(RECIPE)
 
 test: setup check
-	@$(BIN)/python -m pytest -m "not gpu" -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -m "not gpu and not ray and not vllm" -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -m "not gpu and (ray or vllm)" $(PYTEST)
 
 check: setup
 	@$(BIN)/ruff check .
