@@ -147,8 +147,9 @@ def _start(args: dict[str, Any], figures: Figures) -> tuple[Any, list[psutil.Pro
 
 
 def _was_killed(said: str) -> bool:
-    """Whether vLLM's message names a process that a signal ended: `Failed core proc(s): {'EngineCore': -9}`."""
-    return re.search(r"proc\(s\): \{[^}]*: -\d", said) is not None
+    """Whether vLLM's message names a process that a signal ended, `Failed core proc(s): {'EngineCore': -9}`, or one
+    that is gone before its exit was seen, `{}`; one that failed by itself has its exit code there."""
+    return re.search(r"proc\(s\): \{(?:\}|[^}]*: -\d)", said) is not None
 
 
 def _family(children: list[Any]) -> list[psutil.Process]:
