@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from rows import trace
+from tiny import alone
 
 from cluster import choosing
 from cluster.choosing import Choosing, choose
@@ -104,16 +105,20 @@ def rows(store: Store, pattern: str) -> list[dict[str, Any]]:
     return [line for path in sorted(Path(store.root).glob(pattern)) for line in pq.read_table(path).to_pylist()]
 
 
-def test_the_same_files_from_any_workers_and_after_a_cut_and_they_load(
-    shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_files_from_one_process_and_two_workers_and_after_a_cut_and_they_load(
+    shared_ray: str, tmp_path: Path
 ) -> None:
+    alone(same_files, tmp_path)
+
+
+def same_files(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     model = tokenizer(tmp_path / "model")
     store, other = written(tmp_path / "one"), written(tmp_path / "other", reverse=True)
     with session(ClusterSettings()):
         figures = run(store, model).as_json()
         # In another order of rows; cut off after one shard of the last stage, whose shards come one by one.
-        with monkeypatch.context() as patched:
+        with pytest.MonkeyPatch.context() as patched:
             patched.setattr(choosing, "each", one_by_one_at_last)
             patched.setattr(choosing, "_write", cut_after_one(choosing._write))
             with pytest.raises(Cut):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tiny import alone
 
 import cluster.near
 from cluster.near import forget, near
@@ -49,10 +50,12 @@ def made(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.ray
-def test_same_clusters_with_any_workers_and_after_a_kill(
-    tmp_path: Path, shared_ray: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster.near, "_BUCKET_ROWS", 100)  # three buckets of keys
+def test_same_clusters_with_two_workers_and_after_a_kill(tmp_path: Path, shared_ray: str) -> None:
+    alone(same_clusters, tmp_path)
+
+
+def same_clusters(tmp_path: Path) -> None:
+    pytest.MonkeyPatch().setattr(cluster.near, "_BUCKET_ROWS", 100)  # three buckets of keys
     store = Store(str(tmp_path))
     names = written(store)
     asked = {"store": store, "folder": "problems", "work": "work", "settings": NearSettings(), "sources": ["a"]}
@@ -74,10 +77,10 @@ def test_same_clusters_with_any_workers_and_after_a_kill(
     assert counts == {"compared": 250, "clusters": 50, "members": 100, "repeats": 50}
 
     tables = [sketches(store.read_table(name), shard=shard, sources=["a"]) for shard, name in enumerate(names)]
-    alone = clusters(pa.concat_tables(tables), settings=NearSettings()).to_pylist()
+    by_itself = clusters(pa.concat_tables(tables), settings=NearSettings()).to_pylist()
     members = pa.concat_tables([store.read_table(f"work/members/shard-{n:05d}.parquet") for n in range(SHARDS)])
     assert {(one["id"], one["keeper"]) for one in members.to_pylist()} == {
-        (one["id"].hex(), one["keeper"].hex()) for one in alone
+        (one["id"].hex(), one["keeper"].hex()) for one in by_itself
     }
     assert sum(one["beside"] is not None for one in members.to_pylist()) == 2
     told = store.read_table("problems/clusters/part-00000.parquet").to_pylist()

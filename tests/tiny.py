@@ -1,9 +1,11 @@
 """Runs for tests: a tiny model, recorded answers, recipes, and the jobs as their users start them."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,17 @@ def recipe(folder: Path, problems: Path, **changes: Any) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(values | changes))
     return path
+
+
+def alone(body: Callable[[Path], None], folder: Path) -> None:
+    """Run a test's body in a process of its own: a driver of Ray for the second time may wait for its tasks for ever."""
+    process = multiprocessing.get_context("spawn").Process(target=body, args=(folder,))
+    process.start()
+    process.join(timeout=240)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError("the test's process did not end in 240 s")
+    assert process.exitcode == 0, "what went wrong is above, on standard error"
 
 
 def start(job: str, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
