@@ -106,7 +106,7 @@ def recipe(folder: Path, problems: Path, **changes: Any) -> Path:
 
 
 def alone(body: Callable[[Path], None], folder: Path) -> None:
-    """Run a test's body in a process of its own: a driver of Ray for the second time may wait for its tasks for ever."""
+    """Run a test's body in a process of its own: one that is a driver of Ray a second time may wait for ever."""
     process = multiprocessing.get_context("spawn").Process(target=body, args=(folder,))
     process.start()
     process.join(timeout=240)
