@@ -14,7 +14,6 @@ from pipeline.source_files import Slice
 from pipeline.sources import GymSource, Raw, Source, read
 
 Rule = Literal[
-    "unreadable",
     "no_prompt",
     "no_answer",
     "too_long",
@@ -34,14 +33,11 @@ Rule = Literal[
     "in_benchmark",
     "benchmark_ngram",
     "benchmark_near",
-    "benchmark_paraphrase",
-    "trace_in_benchmark",
     "near_duplicate",
     "beside_benchmark",
-    "too_easy",
-    "too_hard",
 ]
-"""What a problem, or a trace, may be dropped for."""
+"""The rules that a recipe may switch. What else drops a row (unreadable, benchmark_paraphrase, too_easy, too_hard, and
+trace_in_benchmark for traces) is asked for by its own section."""
 
 
 class CurateSettings(RowSettings):

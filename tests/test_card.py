@@ -284,4 +284,5 @@ def test_the_card_says_what_a_resolved_recipe_asked() -> None:
 
 def test_every_reason_of_a_rule_is_told_in_words() -> None:
     always = {"trace_in_benchmark", "too_many_of_cluster", "same_text", "enough", "over_quota", "not_needed", "no_band"}
+    always |= {"unreadable", "benchmark_paraphrase", "too_easy", "too_hard"}
     assert {*get_args(CurateRule), *get_args(ThoughtRule), *always} <= REASONS.keys()

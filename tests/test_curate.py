@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from rows import problem
 
 from cluster.curation import Curation, all_there, sample
@@ -61,6 +62,12 @@ def test_words_about_pictures_alone_do_not_drop_a_problem(tmp_path: Path) -> Non
         "The graph of f passes (1, 2). Find f(1).",
     ]
     assert [one.prompt for one in curated(tmp_path, *((prompt, "5") for prompt in fine)) if one.drop] == []
+
+
+@pytest.mark.parametrize("name", ["too_hard", "benchmark_paraphrase", "trace_in_benchmark", "unreadable"])
+def test_a_reason_that_no_switch_turns_on_is_no_rule(name: str) -> None:
+    with pytest.raises(ValidationError, match="rules"):
+        CurateSettings(rules=(name,))
 
 
 def test_a_rule_that_is_off_drops_nothing(tmp_path: Path) -> None:
