@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alike.near import NearSettings, ranks
+from pipeline.alike.said import changes
 from pipeline.alike.signatures import SMALL_GROUP, Sketches, all_pairs, likely_pairs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -87,7 +88,8 @@ def _sketches(table: pa.Table, common: _Common, bounds: Array, settings: NearSet
     """The sketches without repeated hashes, each hash weighted by how rare it is."""
     column = table["sketch"].combine_chunks()
     row = np.repeat(np.arange(len(table)), np.diff(column.offsets.to_numpy())) if len(table) else np.empty(0, np.int64)
-    packed = np.unique(row << 32 | pc.list_flatten(table["sketch"]).to_numpy().astype(np.int64))
+    packed = np.sort(row << 32 | pc.list_flatten(table["sketch"]).to_numpy().astype(np.int64))
+    packed = packed[changes(packed)]
     row, values = packed >> 32, packed.astype(np.uint32)
     starts = np.append(0, np.cumsum(np.bincount(row, minlength=len(table))))
     numbers = np.minimum(table["numbers"].to_numpy(), len(settings.similarity) - 1)
@@ -109,8 +111,7 @@ def _local(packed: Array, sizes: Array, many: Array) -> Array:
 
 def _bounds(key: Array) -> Array:
     """Where each run of equal keys begins, and the end of all."""
-    begins = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.empty(0, np.int64)
-    return np.append(begins, len(key))
+    return np.append(np.flatnonzero(changes(key)), len(key))
 
 
 def _edges(sketches: Sketches, bounds: Array) -> tuple[Array, Array, Array]:

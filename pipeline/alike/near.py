@@ -7,8 +7,9 @@ only its place among them.
 """
 
 import functools
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,7 +18,8 @@ import pyarrow.compute as pc
 import xxhash
 from pydantic import Field
 
-from pipeline.alike.words import numbers, words
+from pipeline.alike.said import Said, changes, told
+from pipeline.alike.words import words
 from pipeline.settings import Settings
 from pipeline.written import exact_number
 
@@ -46,11 +48,6 @@ SKETCHES = pa.schema(
 """One row a problem: `numbers` counts its different numbers, `source` is its place in the order of sources, `length`
 the characters of its solution."""
 
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{1,40}")
-_DATES = frozenset(
-    """monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
-    september october november december""".split()  # noqa: SIM905
-)
 _ANY_QUOTE = re.compile("[\"'\u2018-\u201f]")
 _QUOTED = re.compile(
     "[\"\u201c\u201d]([^\"\u201c\u201d]{1,80})[\"\u201c\u201d]|(?<![a-zA-Z0-9])['\u2018]([^'\u2018\u2019]{1,80})['\u2019](?![a-zA-Z])"
@@ -103,7 +100,7 @@ def sketches(problems: pa.Table, *, shard: int, sources: Sequence[str]) -> pa.Ta
     rows = [n for n, drop in enumerate(problems["drop"].to_pylist()) if takes_part(drop)]
     problems = problems.take(pa.array(rows, pa.int64()))
     keys, counts, flat, sizes = _keyed(problems)
-    values, ends = _sketched(np.array(flat, np.uint64), np.array(sizes, np.int64))
+    values, ends = _sketched(flat, sizes)
     table = pa.table(
         [
             pa.array([bytes.fromhex(identifier) for identifier in problems["id"].to_pylist()], pa.binary(16)),
@@ -138,31 +135,40 @@ def _stays_first(table: pa.Table) -> tuple[Array, ...]:
     return -length, source, dropped, ids
 
 
-def _keyed(problems: pa.Table) -> tuple[list[int], list[int], list[int], list[int]]:
+def _keyed(problems: pa.Table) -> tuple[list[int], Array, Array, Array]:
     """Each problem's key and count of different numbers; the hashes of its words, one after another; their counts."""
-    keys, counts, flat, sizes = [], [], [], []
-    columns = (problems[name].to_pylist() for name in ("prompt", "answer", "kind"))
-    for prompt, answer, kind in zip(*columns, strict=True):
-        said = words(prompt)
-        # A one is as often a pronoun, and a number may be said twice.
-        different = set(numbers(said)) - {"1"}
-        value = answer_value(answer, kind)
-        keys.append(xxhash.xxh3_64_intdigest("|".join([*_asked(said), *_quoted(prompt), value]).encode()))
-        # Where answers can't tell two problems apart, numbers that a template brings along would do too little.
-        counts.append(min(len(different), 1000) if value else 0)
-        hashes = [*map(_hash, _without_names(said, prompt))]
-        flat += hashes
-        sizes.append(len(hashes))
-    return keys, counts, flat, sizes
+    prompts, answers, kinds = (problems[name].to_pylist() for name in ("prompt", "answer", "kind"))
+    said = told(prompts)
+    values = [answer_value(answer, kind) for answer, kind in zip(answers, kinds, strict=True)]
+    parts = zip(_asked(said), map(_quoted, prompts), values, strict=True)
+    keys = [xxhash.xxh3_64_intdigest("|".join([*asked, *quoted, value]).encode()) for asked, quoted, value in parts]
+    # Where answers can't tell two problems apart, numbers that a template brings along would do too little.
+    counts = np.where([bool(value) for value in values], np.minimum(_different(said), 1000), 0)
+    return keys, counts.astype(np.int64), _without_names(said), said.sizes
 
 
-def _asked(said: Sequence[str]) -> list[str]:
-    """The different numbers with their signs, and the words that make another question of the same story."""
-    found = {_TURNS[word] for word in said if word in _TURNS}
-    for before, word in zip(["", *said], said, strict=False):
-        if word[0].isdigit() and word != "1":
-            found.add(f"-{word}" if before == "-" else word)
-    return sorted(found)
+def _asked(said: Said) -> Iterator[list[str]]:
+    """Of each text the different numbers with their signs, and the words that make another question of its story."""
+    meant = [_TURNS.get(word, word) for word in said.vocabulary]
+    number = said.each(_is_number)
+    at = np.flatnonzero((number | said.each(_TURNS.__contains__))[said.codes])
+    minus = (said.codes == said.code("-")) & ~said.last
+    below = number[said.codes[at]] & np.roll(minus, 1)[at]
+    found = [f"-{meant[code]}" if less else meant[code] for code, less in zip(said.codes[at], below, strict=True)]
+    ends = np.cumsum(np.bincount(said.rows[at], minlength=len(said.sizes)))
+    return (sorted(set(found[begin:end])) for begin, end in itertools.pairwise([0, *ends.tolist()]))
+
+
+def _different(said: Said) -> Array:
+    """How many different numbers each text has."""
+    at = np.flatnonzero(said.each(_is_number)[said.codes])
+    packed = np.sort(said.rows[at] << 32 | said.codes[at])
+    return np.bincount(packed[changes(packed)] >> 32, minlength=len(said.sizes))
+
+
+def _is_number(word: str) -> bool:
+    # A one is as often a pronoun.
+    return word[0].isdigit() and word != "1"
 
 
 def _quoted(prompt: str) -> list[str]:
@@ -172,18 +178,21 @@ def _quoted(prompt: str) -> list[str]:
     return sorted(" ".join(words(found)) for pair in _QUOTED.findall(prompt) for found in pair if found)
 
 
-def _without_names(said: list[str], prompt: str) -> list[str]:
-    """The words with each letter of a variable and each name as its place among them: Tom and x are ~0 and ~1."""
-    names = {name.lower() for name in _NAME.findall(prompt)} - _DATES
-    if not names and min(map(len, said), default=2) > 1:
-        return said
-    places: dict[str, str] = {}
-    changed = []
-    for word, after in zip(said, [*said[1:], ""], strict=True):
-        if word in names or (len(word) == 1 and word.isalpha() and not (word == "a" and len(after) > 1)):
-            word = places.setdefault(word, f"~{len(places)}")
-        changed.append(word)
-    return changed
+def _without_names(said: Said) -> Array:
+    """The words' hashes, each letter of a variable and each name as its place among them: Tom and x are ~0 and ~1."""
+    hashes = np.array([_hash(word) for word in said.vocabulary], np.uint64)[said.codes]
+    before_long = np.roll(said.each(lambda word: len(word) > 1)[said.codes], -1) & ~said.last
+    article = (said.codes == said.code("a")) & before_long
+    letter = said.each(lambda word: len(word) == 1 and word.isalpha())[said.codes] & ~article
+    at = np.flatnonzero(letter | said.named)
+    _, first, which = np.unique(said.rows[at] << 32 | said.codes[at], return_index=True, return_inverse=True)
+    rows = said.rows[at][first]
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    found = np.bincount(rows, minlength=len(said.sizes))
+    place -= (np.cumsum(found) - found)[rows]
+    hashes[at] = np.array([_hash(f"~{n}") for n in range(max(found, default=0))], np.uint64)[place[which]]
+    return hashes
 
 
 def answer_value(answer: str, kind: str) -> str:
