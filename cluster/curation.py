@@ -7,7 +7,7 @@ rows a slice, by one shard, and by the index of the benchmarks; the driver sees 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import ray
 
@@ -60,7 +60,7 @@ class Curation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Reading:
     """One slice to read; `number` is its place in the order of all."""
 
     number: int
@@ -73,16 +73,26 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
 
 
+def cut(sources: Sequence[Source], to: Curation) -> list[Reading]:
+    """All slices in order, as they were cut when the reading began: a data set on the Hub may be another by now."""
+    name = f"{to.work}/slices.json"
+    if not to.store.exists(name):
+        # A mark tells by its number which rows are read: without the cut that it was made for it tells nothing.
+        to.store.delete_folder(f"{to.work}/read")
+        to.store.delete_folder(f"{to.work}/parts")
+        parts = [(number, asdict(part)) for number, source in enumerate(sources) for part in slices(source)]
+        to.store.write_json(name, parts)
+    kept = to.store.read_json(name)
+    return [Reading(number, sources[source], Slice(**part)) for number, (source, part) in enumerate(kept)]
+
+
 def read(sources: Sequence[Source], to: Curation) -> None:
     """Write the problems of all slices into parts by shard, judged by the rules that look at one row."""
-    marks = f"{to.work}/read"
+    every, marks = cut(sources, to), f"{to.work}/read"
     done = set(to.store.names(marks, ".json"))
-    parts = [(source, part) for source in sources for part in slices(source)]
-    reads = [
-        _Read(number, source, part) for number, (source, part) in enumerate(parts) if f"{number:06d}.json" not in done
-    ]
+    reads = [one for one in every if f"{one.number:06d}.json" not in done]
 
-    def spread(one: _Read) -> int:
+    def spread(one: Reading) -> int:
         rows = _spread(one, to)
         to.store.write_json(f"{marks}/{one.number:06d}.json", {"rows": rows})
         return rows
@@ -190,7 +200,7 @@ def _settle(name: str, to: Curation, folder: str, *, index: Index | None) -> int
     return len(found)
 
 
-def _spread(one: _Read, to: Curation) -> int:
+def _spread(one: Reading, to: Curation) -> int:
     buffers: dict[int, list[Problem]] = {}
     rows = flushed = 0
 

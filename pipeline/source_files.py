@@ -27,6 +27,8 @@ class Slice:
     stop: int | None
     place: int = 0
     """Where it begins: a JSONL file's byte, or a Parquet file's row group."""
+    version: str = ""
+    """The commit of a Hub data set that it was cut from; empty for what is streamed, and for all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,13 @@ class Unreadable:
     why: str
 
 
-def jsonl_slices(path: str, *, rows: int = SLICE_ROWS) -> list[Slice]:
-    """A JSONL file in parts of so many lines, by where their first bytes are; nothing is parsed."""
+def jsonl_slices(path: str, *, rows: int = SLICE_ROWS, limit: int | None = None) -> list[Slice]:
+    """A JSONL file in parts of so many lines, by where their first bytes are; nothing is parsed.
+
+    With a limit the parts end with the line of that row: lines that are empty are no rows.
+    """
+    if limit is not None:
+        return _limited(path, rows, limit)
     starts, lines, at = [0], 0, 0
     with Path(path).open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -52,16 +59,33 @@ def jsonl_slices(path: str, *, rows: int = SLICE_ROWS) -> list[Slice]:
     ]
 
 
-def parquet_slices(path: str, *, rows: int = SLICE_ROWS) -> list[Slice]:
-    """A Parquet file in parts of whole row groups, each of about so many rows or one group."""
+def _limited(path: str, rows: int, limit: int) -> list[Slice]:
+    starts, held, at, lines = [0], 0, 0, 0
+    with Path(path).open("rb") as file:
+        for line in file:
+            if lines and lines % rows == 0:
+                starts.append(at)
+            at += len(line)
+            lines += 1
+            held += bool(line.strip())
+            if held == limit:
+                break
+    return [Slice(path, number * rows, min((number + 1) * rows, lines), start) for number, start in enumerate(starts)]
+
+
+def parquet_slices(path: str, *, rows: int = SLICE_ROWS, limit: int | None = None) -> list[Slice]:
+    """A Parquet file, or its first rows, in parts of whole row groups, each of about so many rows or one group."""
     with _parquet(path) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    end = sum(sizes) if limit is None else min(limit, sum(sizes))
     parts, first, start, held = [], 0, 0, 0
     for group, size in enumerate(sizes):
         held += size
-        if held >= rows or group == len(sizes) - 1:
-            parts.append(Slice(path, start, start + held, first))
+        if held >= rows or start + held >= end:
+            parts.append(Slice(path, start, min(start + held, end), first))
             first, start, held = group + 1, start + held, 0
+        if start >= end:
+            break
     return parts or [Slice(path, 0, 0)]
 
 

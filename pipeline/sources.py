@@ -4,15 +4,13 @@ A source is read in slices that need nothing of each other, so that a cluster ca
 """
 
 import glob
-import itertools
-import math
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 import xxhash
@@ -20,8 +18,10 @@ from pydantic import AfterValidator, Field
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.gym import gym_gold
+from pipeline.hf_sets import HfSet, hf_rows, hf_slices
 from pipeline.record import Kind
 from pipeline.settings import Settings
+from pipeline.source_fields import as_text, has_field, value_of
 from pipeline.source_files import (
     Slice,
     Unreadable,
@@ -107,15 +107,19 @@ class FileSource(_Mapped):
 class HfSource(_Mapped):
     """A data set by its Hugging Face name."""
 
+    operational: ClassVar[frozenset[str]] = frozenset({"stream"})
+
     format: Literal["hf"]
     path: str
-    """The name on the Hub, such as AI-MO/NuminaMath-CoT."""
+    """The name on the Hub, such as AI-MO/NuminaMath-CoT, or a folder that is laid out like one."""
     config: str | None = None
     """The data set's configuration, if it has several."""
     split: str = "train"
     """The split to read."""
     revision: str | None = None
     """The commit to read; pin it if the same data must come again."""
+    stream: bool = False
+    """Whether rows are read as they come, on one core, instead of from a copy that each node stores (in HF_HOME)."""
 
 
 class GymSource(_Source):
@@ -151,12 +155,10 @@ class Raw:
 def slices(source: Source) -> list[Slice]:
     """The parts of a source, in order. Raises Stop when it isn't there, BadRecipe for an unknown task or option."""
     if isinstance(source, FileSource):
-        if source.limit is not None:
-            return [Slice(path, 0, source.limit) for path in _paths(source)]
         cut = jsonl_slices if source.format == "jsonl" else parquet_slices
-        return [part for path in _paths(source) for part in cut(path)]
+        return [part for path in _paths(source) for part in cut(path, limit=source.limit)]
     if isinstance(source, HfSource):
-        return [Slice(source.path, 0, source.limit)]
+        return hf_slices(_hf(source), limit=source.limit, stream=source.stream)
     _gym(source)
     size = min(source.size, source.limit or source.size)
     return [Slice(source.task, at, min(at + _GYM_SLICE, size)) for at in range(0, size, _GYM_SLICE)]
@@ -211,25 +213,12 @@ def read(source: Source, part: Slice) -> Iterator[Raw]:
 
 def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any] | Unreadable]:
     if isinstance(source, HfSource):
-        return itertools.islice(_read_hf(source), part.stop)
-    read_rows = jsonl_rows if source.format == "jsonl" else parquet_rows
-    if source.limit is None:
-        return read_rows(part)
-    # A limit counts rows, a slice counts lines.
-    return itertools.islice(read_rows(replace(part, stop=None)), part.stop)
+        return hf_rows(_hf(source), part)
+    return jsonl_rows(part) if source.format == "jsonl" else parquet_rows(part)
 
 
-def _read_hf(source: HfSource) -> Iterator[dict[str, Any]]:
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(
-            source.path, source.config, split=source.split, revision=source.revision, streaming=True
-        )
-        yield from rows
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise Stop(f"source {source.name}: data set {source.path} can't be read: {reason}") from error
+def _hf(source: HfSource) -> HfSet:
+    return HfSet(source.name, source.path, source.config, source.split, source.revision)
 
 
 def _checked(
@@ -243,42 +232,25 @@ def _checked(
         elif number == 0:
             # A field that the first row lacks is a wrong recipe; one that a later row lacks is a bad row.
             for name in (fields.prompt, fields.answer, fields.solution, fields.subject, fields.level):
-                if name is not None and not _has(row, name):
+                if name is not None and not has_field(row, name):
                     raise Stop(f"source {source.name}: no field {name!r}; the first row has: {', '.join(row)}")
         yield row
-
-
-def _has(row: dict[str, Any], name: str) -> bool:
-    return name in row or name.split(".")[0] in row
-
-
-def _value(row: dict[str, Any], name: str | None) -> Any:
-    """What a field holds; the parts of a name with dots go into objects by key and into lists by number."""
-    if name is None or name in row:
-        return row.get(name) if name else None
-    value: Any = row
-    for part in name.split("."):
-        if isinstance(value, list):
-            value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _mapped(source: FileSource | HfSource, row: dict[str, Any] | Unreadable) -> Raw:
     if isinstance(row, Unreadable):
         return Raw(prompt=None, answer=None, solution=None, unreadable=row.why)
     fields = source.fields
-    answer = _gold(source, _value(row, fields.answer))
+    answer = _gold(source, value_of(row, fields.answer))
     if answer is not None and source.answer_regex is not None:
         answer = answer_in(answer, source.answer_regex)
     return Raw(
-        prompt=_text(_value(row, fields.prompt)),
+        prompt=as_text(value_of(row, fields.prompt)),
         answer=answer,
-        solution=_text(_value(row, fields.solution)),
-        id=_text(_value(row, fields.id)),
-        subject=_text(_value(row, fields.subject)),
-        level=_text(_value(row, fields.level)),
+        solution=as_text(value_of(row, fields.solution)),
+        id=as_text(value_of(row, fields.id)),
+        subject=as_text(value_of(row, fields.subject)),
+        level=as_text(value_of(row, fields.level)),
     )
 
 
@@ -286,16 +258,7 @@ def _gold(source: FileSource | HfSource, value: Any) -> str | None:
     # The tests of a code problem come as lists and objects in many data sets, as their text in others.
     if source.kind == "code" and isinstance(value, dict | list) and value:
         return orjson.dumps(value, default=str).decode()
-    return _text(value)
-
-
-def _text(value: Any) -> str | None:
-    # Answers come as numbers too; an integral float is an integer that passed through pandas.
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip() or None if isinstance(value, str | int | float) else None
+    return as_text(value)
 
 
 def _read_gym(source: GymSource, part: Slice) -> Iterator[Raw]:
@@ -304,7 +267,7 @@ def _read_gym(source: GymSource, part: Slice) -> Iterator[Raw]:
         entry = data[index]
         # The task's own scorer needs all of the entry, and what it was made with.
         own = gym_gold(source.task, entry, source.options) if source.kind == "gym" else entry["answer"]
-        yield Raw(prompt=_text(entry["question"]), answer=_text(own), solution=None)
+        yield Raw(prompt=as_text(entry["question"]), answer=as_text(own), solution=None)
 
 
 def _gym(source: GymSource) -> Any:

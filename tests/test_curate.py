@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 from rows import problem
 
-from cluster.curation import Curation, all_there, sample
+from cluster.curation import Curation, all_there, cut, sample
 from pipeline.curate import CurateSettings, problems_of
 from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts
 from pipeline.record import Problem, to_table
-from pipeline.sources import FileSource, slices
+from pipeline.sources import FileSource, GymSource, slices
 from pipeline.store import Store
 
 ALL = CurateSettings()
@@ -107,3 +107,24 @@ def test_a_part_that_went_between_two_stages_is_noticed(tmp_path: Path) -> None:
     all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=3), sources=Counter(a=12)))
     with pytest.raises(Stop, match="12 rows were read and 11 are in problems/"):
         all_there(to, ProblemCounts(kept=9, dropped=Counter(duplicate=2), sources=Counter(a=11)))
+
+
+def test_a_run_that_goes_on_reads_the_slices_it_began_with(tmp_path: Path) -> None:
+    to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
+    sums = {"name": "sums", "format": "reasoning_gym", "task": "chain_sum"}
+    begun = cut([GymSource(**sums, size=2100), GymSource(**sums, size=7, seed=1)], to)
+    assert [(one.number, one.part.start, one.part.stop) for one in begun] == [(0, 0, 2000), (1, 2000, 2100), (2, 0, 7)]
+    assert [one.source.seed for one in begun if isinstance(one.source, GymSource)] == [0, 0, 1]
+    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 2000})
+    # What the sources hold by now would be cut otherwise.
+    later = cut([GymSource(**sums, size=5000), GymSource(**sums, size=9, seed=1)], to)
+    assert [(one.number, one.part) for one in later] == [(one.number, one.part) for one in begun]
+    assert to.store.names(f"{to.work}/read") == ["000000.json"]
+
+
+def test_marks_of_an_unknown_cut_are_not_believed(tmp_path: Path) -> None:
+    to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
+    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 12})
+    to.store.write_table(f"{to.work}/parts/shard-00000/000000-000003.parquet", to_table([problem()], Problem))
+    cut([GymSource(name="sums", format="reasoning_gym", task="chain_sum", size=7)], to)
+    assert to.store.names_below(to.work) == ["problems/work/slices.json"]

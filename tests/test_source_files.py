@@ -81,3 +81,42 @@ def test_fields_with_dots_go_into_nested_rows_and_nulls_are_no_text(tmp_path: Pa
     source = FileSource(name="made", format="jsonl", path=str(path), fields=fields)
     found = [(raw.prompt, raw.answer, raw.subject) for part in slices(source) for raw in read(source, part)]
     assert found == [("What is 2 + 2?", "4", "sums"), (None, None, None), (None, None, None)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 6, 7, 1000])
+def test_a_limit_counts_rows_and_not_empty_lines_in_any_slices(tmp_path: Path, limit: int, rows: int) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\n{"n": 0}\n \t\r\n{"n": 1}\n[2]\n\n\n{"n": 3}\n{"n": 4}\n\x0c\n{"n": 5}')
+    held = [{"n": 0}, {"n": 1}, "line 5 is list", {"n": 3}, {"n": 4}, {"n": 5}][:limit]
+    parts = jsonl_slices(str(path), rows=rows, limit=limit)
+    found = [row for part in parts for row in jsonl_rows(part)]
+    assert [row.why.split("a.jsonl ")[1].split(",")[0] if isinstance(row, Unreadable) else row for row in found] == held
+    assert [part.start for part in parts] == [n * rows for n in range(len(parts))]
+    line_of_last = [2, 4, 5, 8, 9, 11][min(limit, 6) - 1]
+    assert len(parts) == -(-line_of_last // rows)
+
+
+def test_a_limit_looks_no_further_in_a_jsonl_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"n": 0}\n{"n": 1}\n' + b"broken" * 10_000)
+    assert [part.stop for part in jsonl_slices(str(path), limit=2)] == [2]
+    assert jsonl_slices(str(path), rows=1, limit=2)[-1].place == 9
+
+
+@pytest.mark.parametrize("rows", [1, 4, 8, 9, 1000])
+def test_a_limit_cuts_a_parquet_file_within_a_row_group(tmp_path: Path, rows: int) -> None:
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"n": list(range(25))}), path, row_group_size=4)
+    for limit in (1, 3, 4, 5, 8, 24, 25, 26, 1000):
+        parts = parquet_slices(path, rows=rows, limit=limit)
+        assert [row["n"] for part in parts for row in parquet_rows(part)] == list(range(min(limit, 25)))
+        assert len(parts) == -(-min(limit, 25) // max(4, -(-rows // 4) * 4))
+
+
+def test_an_empty_file_has_no_rows_whatever_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    pq.write_table(pa.table({"n": pa.array([], pa.int64())}), tmp_path / "a.parquet")
+    for limit in (None, 1, 5):
+        assert [list(jsonl_rows(part)) for part in jsonl_slices(str(tmp_path / "a.jsonl"), limit=limit)] == [[]]
+        assert [list(parquet_rows(part)) for part in parquet_slices(str(tmp_path / "a.parquet"), limit=limit)] == [[]]

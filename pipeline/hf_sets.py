@@ -1,0 +1,124 @@
+"""Data sets of the Hugging Face Hub, or folders laid out like them, in slices that a cluster reads side by side.
+
+Each node stores a set once, as Arrow files in the cache of the `datasets` library: whoever comes first downloads and
+converts it, the others wait at that library's lock. A slice maps its own rows of these files, so that a task's memory
+is bounded by its slice. What is streamed is not stored: its rows come one after the other, so it stays one slice.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pipeline.errors import Stop
+from pipeline.source_files import SLICE_ROWS, Slice
+
+_BATCH_ROWS = 100
+_REASON_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class HfSet:
+    """Which data set it is; `source` is what the recipe calls it."""
+
+    source: str
+    path: str
+    config: str | None
+    split: str
+    revision: str | None
+
+
+def hf_slices(which: HfSet, *, limit: int | None, stream: bool, rows: int = SLICE_ROWS) -> list[Slice]:
+    """The first `limit` rows of a set, or all, in parts of so many; they name the commit of the set that was found.
+
+    What `stream` says is not stored, and a limit that fits into one part is streamed too: a few rows must not fetch
+    everything. Raises Stop when there is no such set, or no such split or configuration of it.
+    """
+    if stream or (limit is not None and limit <= rows):
+        return [Slice(which.path, 0, limit)]
+    with _told(which):
+        import datasets
+
+        found = datasets.load_dataset_builder(which.path, which.config, revision=which.revision)
+        _check_split(which, found.config.data_files)
+        version = str(found.hash)
+        size = len(_table(which, version))
+    end = min(size, limit or size)
+    starts = range(0, max(end, 1), rows)
+    return [Slice(which.path, start, min(start + rows, end), version=version) for start in starts]
+
+
+def hf_rows(which: HfSet, part: Slice) -> Iterator[dict[str, Any]]:
+    """The rows of a slice. Raises Stop when the set can't be read, or has fewer rows than it was cut for."""
+    with _told(which):
+        if part.version:
+            yield from _stored(which, part)
+        else:
+            yield from itertools.islice(_streamed(which), part.stop)
+
+
+def _streamed(which: HfSet) -> Iterator[dict[str, Any]]:
+    import datasets
+
+    return iter(
+        datasets.load_dataset(which.path, which.config, split=which.split, revision=which.revision, streaming=True)
+    )
+
+
+def _stored(which: HfSet, part: Slice) -> Iterator[dict[str, Any]]:
+    table = _table(which, part.version)
+    stop = len(table) if part.stop is None else part.stop
+    if stop > len(table):
+        raise ValueError(f"it has {len(table):,} rows here and had {stop:,} or more when it was cut into slices")
+    # By columns: row by row costs the library ten times as much.
+    for batch in table.select(range(part.start, stop)).iter(batch_size=_BATCH_ROWS):
+        for values in zip(*batch.values(), strict=True):
+            yield dict(zip(batch, values, strict=True))
+
+
+def _table(which: HfSet, version: str) -> Any:
+    """The set as a datasets.Dataset whose rows are mapped from files; stored first where this node lacks it."""
+    import datasets
+
+    builder = _builder(which.path, which.config, version)
+    split = builder.info.splits.get(which.split)
+    if split is not None and not split.num_examples:
+        # There is no file to map then.
+        return datasets.Dataset.from_dict({})
+    return builder.as_dataset(which.split, in_memory=False)
+
+
+@lru_cache(maxsize=64)
+def _builder(path: str, config: str | None, version: str) -> Any:
+    """What knows where a set is stored on this node; kept, as finding it asks the Hub. It holds no rows."""
+    import datasets
+
+    builder = datasets.load_dataset_builder(path, config, revision=version)
+    builder.download_and_prepare()
+    return builder
+
+
+def _check_split(which: HfSet, files: Any) -> None:
+    """Raise ValueError for a split that has no files, before everything else is downloaded."""
+    names = [str(name) for name in files or ()]
+    if names and which.split not in (*names, "all"):
+        raise ValueError(f"no split {which.split!r}; there are {', '.join(names)}")
+
+
+@contextmanager
+def _told(which: HfSet) -> Iterator[None]:
+    """Turn what the library and the network raise into one line; its casts raise TypeError."""
+    import datasets
+    import httpx
+    import pyarrow as pa
+
+    known = (OSError, ValueError, TypeError, pa.ArrowException, httpx.HTTPError, datasets.exceptions.DatasetsError)
+    try:
+        yield
+    except known as error:
+        # While it stores a set it says only that this failed; the cause is the reason.
+        told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        reason = " ".join(str(told or error).split()) or type(error).__name__
+        raise Stop(f"source {which.source}: data set {which.path} can't be read: {reason[:_REASON_CHARS]}") from error

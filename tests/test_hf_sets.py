@@ -1,0 +1,168 @@
+"""Hugging Face data sets: the same rows in the same order whatever the size of a slice; one line for what is wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Stop
+from pipeline.hf_sets import HfSet, hf_rows, hf_slices
+from pipeline.settings import fingerprint
+from pipeline.sources import HfSource, Raw, read, size_of, slices
+
+datasets = pytest.importorskip("datasets")
+
+ROWS = [
+    {
+        "problem": f" What is {n} + {n}? ",
+        "answer": [str(2 * n), "", None][n % 3],
+        "id": n,
+        "score": [0.5, None, float(n)][n % 3],
+        "messages": [{"role": "user", "content": f"q{n}"}, {"role": "assistant", "content": None if n % 5 else "a"}],
+        "tags": {"subject": f"s{n % 2}"},
+    }
+    for n in range(23)
+]
+FIELDS = {"prompt": "messages.0.content", "answer": "answer", "solution": "problem", "subject": "tags.subject"}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store of data sets in place of the user's."""
+    folder = tmp_path / "stored"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+    return folder
+
+
+def written(folder: Path, *parts: list[dict[str, Any]], split: str = "train") -> str:
+    folder.mkdir(exist_ok=True)
+    for number, rows in enumerate(parts):
+        path = folder / f"{split}-{number:05d}-of-{len(parts):05d}.parquet"
+        datasets.Dataset.from_list(rows).to_parquet(str(path))
+    return str(folder)
+
+
+def the_set(path: str, **more: Any) -> HfSet:
+    return HfSet(**{"source": "made", "path": path, "config": None, "split": "train", "revision": None, **more})
+
+
+def source(path: str, **more: Any) -> HfSource:
+    return HfSource(**{"name": "made", "format": "hf", "path": path, **more})
+
+
+def all_rows(which: HfSet, **how: Any) -> list[dict[str, Any]]:
+    parts = hf_slices(which, **{"limit": None, "stream": False, **how})
+    return [row for part in parts for row in hf_rows(which, part)]
+
+
+def test_the_slices_of_a_set_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
+    which = the_set(written(tmp_path / "set", ROWS[:9], ROWS[9:10], ROWS[10:]))
+    assert all_rows(which, stream=True) == ROWS
+    for rows in (1, 4, 9, 22, 23, 24, 1000):
+        parts = hf_slices(which, limit=None, stream=False, rows=rows)
+        assert [(part.start, part.stop) for part in parts] == [
+            (start, min(start + rows, 23)) for start in range(0, 23, rows)
+        ]
+        # A cluster reads them in any order.
+        read_back = {part.start: list(hf_rows(which, part)) for part in reversed(parts)}
+        assert [row for start in sorted(read_back) for row in read_back[start]] == ROWS
+
+
+def test_a_limit_gives_the_first_rows_in_slices(tmp_path: Path, store: Path) -> None:
+    which = the_set(written(tmp_path / "set", ROWS[:9], ROWS[9:]))
+    for limit in (1, 8):
+        assert all_rows(which, limit=limit, rows=8) == ROWS[:limit]
+    # A few rows of a large set must not fetch and store all of it.
+    assert not list(store.rglob("*.arrow"))
+    for limit in (9, 16, 17, 22, 23, 24, 1000):
+        assert len(hf_slices(which, limit=limit, stream=False, rows=8)) == -(-min(limit, 23) // 8)
+        assert all_rows(which, limit=limit, rows=8) == ROWS[:limit]
+
+
+def test_one_slice_or_many_give_the_same_problems(tmp_path: Path) -> None:
+    path = written(tmp_path / "set", ROWS[:9], ROWS[9:])
+    made = source(path, fields=FIELDS, limit=20)
+    (whole,) = slices(made)
+    once = list(read(made, whole))
+    assert once[:2] == [
+        Raw("q0", "0", "What is 0 + 0?", id="0", subject="s0"),
+        Raw("q1", None, "What is 1 + 1?", id="1", subject="s1"),
+    ]
+    assert (len(once), size_of(made)) == (20, 20)
+    many = hf_slices(the_set(path), limit=20, stream=False, rows=3)
+    assert len(many) == 7
+    assert [raw for part in many for raw in read(made, part)] == once
+
+
+def test_a_set_is_stored_once_and_a_streamed_one_is_not(tmp_path: Path, store: Path) -> None:
+    path = written(tmp_path / "set", ROWS)
+    assert len(all_rows(the_set(path), stream=True)) == 23
+    assert not list(store.rglob("*.arrow"))
+    parts = hf_slices(the_set(path), limit=None, stream=False, rows=5)
+    (stored,) = store.rglob("*.arrow")
+    changed = stored.stat().st_mtime_ns
+    for part in parts:
+        assert list(hf_rows(the_set(path), part)) == ROWS[part.start : part.stop]
+    assert [file.stat().st_mtime_ns for file in store.rglob("*.arrow")] == [changed]
+
+
+def test_how_a_set_is_read_makes_no_other_data() -> None:
+    # What recipes had before sets were cut into slices: their runs must not be curated anew.
+    plain = {"name": "numina", "path": "AI-MO/NuminaMath-1.5", "licence": "Apache-2.0"}
+    before = "dd3180e59b67a31d8be7d4d0fe637186"
+    assert fingerprint(source(**plain)) == fingerprint(source(**plain, stream=True)) == before
+    assert fingerprint(source(**plain, split="test")) != before
+
+
+def test_an_empty_set_has_no_rows(tmp_path: Path) -> None:
+    empty = datasets.Dataset.from_dict({"problem": [], "answer": []})
+    (tmp_path / "set").mkdir()
+    empty.to_parquet(str(tmp_path / "set" / "train.parquet"))
+    which = the_set(str(tmp_path / "set"))
+    assert len(hf_slices(which, limit=None, stream=False)) == 1
+    for how in ({}, {"limit": 1}, {"limit": 5, "rows": 2}, {"stream": True}):
+        assert all_rows(which, **how) == []
+
+
+def test_files_that_differ_are_read_as_the_library_joins_them(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    rows = [{"problem": "p", "answer": "1", "more": 1}, {"problem": "q", "answer": 2}]
+    for name, row in zip("ab", rows, strict=True):
+        (tmp_path / "set" / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    joined = [rows[0], {"problem": "q", "answer": "2", "more": None}]
+    which = the_set(str(tmp_path / "set"))
+    assert all_rows(which) == all_rows(which, stream=True) == joined
+    (tmp_path / "set" / "c.jsonl").write_text(json.dumps(rows[0] | {"new": "column"}) + "\n")
+    for stream in (True, False):
+        with pytest.raises(Stop, match=r"can't be read: Couldn't cast .* column names don't match"):
+            all_rows(which, stream=stream)
+
+
+def test_what_is_wrong_with_a_set_is_one_line(tmp_path: Path, store: Path) -> None:
+    path = written(tmp_path / "set", ROWS)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "train.parquet").write_text("no Parquet, but long enough to look for a footer in it")
+    for wrong, said in (
+        ({"path": f"{tmp_path}/nowhere"}, "nowhere"),
+        ({"path": f"{tmp_path}/none"}, "doesn't contain any data files"),
+        ({"path": f"{tmp_path}/bad"}, "Parquet magic bytes not found"),
+        ({"split": "test"}, "no split 'test'; there are train"),
+        ({"config": "main"}, "'main' not found"),
+    ):
+        for how in ({}, {"stream": True}, {"limit": 2}, {"limit": 2, "rows": 1}):
+            with pytest.raises(Stop) as stopped:
+                all_rows(the_set(**{"path": path, **wrong}), **how)
+            assert str(stopped.value).startswith("source made: data set ")
+            assert said in str(stopped.value) or ("split" in wrong and "test" in str(stopped.value))
+            assert "\n" not in str(stopped.value)
+    assert not list(store.rglob("*.arrow"))
+
+
+def test_a_set_that_lost_rows_since_it_was_cut_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path / "set", ROWS)
+    last = hf_slices(the_set(path), limit=None, stream=False, rows=20)[-1]
+    shorter = the_set(written(tmp_path / "other", ROWS[:21]))
+    with pytest.raises(Stop, match="it has 21 rows here and had 23 or more when it was cut into slices"):
+        list(hf_rows(shorter, last))
