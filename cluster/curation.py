@@ -21,7 +21,7 @@ from pipeline.funnel import ProblemCounts, count_problems
 from pipeline.record import Problem, from_table, shard_of, to_table
 from pipeline.settle import apart, settle
 from pipeline.source_files import Slice
-from pipeline.sources import Source, slices
+from pipeline.sources import HfSource, Source, slices
 from pipeline.store import Store
 
 _BUFFER_ROWS = 50_000
@@ -80,7 +80,7 @@ def cut(sources: Sequence[Source], to: Curation) -> list[Reading]:
         # A mark tells by its number which rows are read: without the cut that it was made for it tells nothing.
         to.store.delete_folder(f"{to.work}/read")
         to.store.delete_folder(f"{to.work}/parts")
-        parts = [(number, asdict(part)) for number, source in enumerate(sources) for part in slices(source)]
+        parts = [(number, asdict(part)) for number, source in enumerate(sources) for part in _slices(source, to)]
         to.store.write_json(name, parts)
     kept = to.store.read_json(name)
     return [Reading(number, sources[source], Slice(**part)) for number, (source, part) in enumerate(kept)]
@@ -189,6 +189,14 @@ def small(source: Source, to: Curation) -> ProblemCounts:
         to.store.write_table(f"{to.folder}/{shard_name(number)}.parquet", table)
         counts.add(count_problems(table))
     return counts
+
+
+def _slices(source: Source, to: Curation) -> list[Slice]:
+    if not isinstance(source, HfSource):
+        return slices(source)
+    # Its rows are counted by storing it: on a node that will read it, not on one that only drives.
+    (found,) = each([source], lambda one: tuple(slices(one)), name=f"{to.name}-slices")
+    return list(found)
 
 
 def _settle(name: str, to: Curation, folder: str, *, index: Index | None) -> int:

@@ -28,15 +28,16 @@ class HfSet:
     config: str | None
     split: str
     revision: str | None
+    stream: bool = False
 
 
-def hf_slices(which: HfSet, *, limit: int | None, stream: bool, rows: int = SLICE_ROWS) -> list[Slice]:
+def hf_slices(which: HfSet, *, limit: int | None = None, rows: int = SLICE_ROWS) -> list[Slice]:
     """The first `limit` rows of a set, or all, in parts of so many; they name the commit of the set that was found.
 
-    What `stream` says is not stored, and a limit that fits into one part is streamed too: a few rows must not fetch
-    everything. Raises Stop when there is no such set, or no such split or configuration of it.
+    What is streamed is one part, and a limit that fits into one part is streamed too: a few rows must not
+    fetch everything. Raises Stop when there is no such set, or no such split or configuration of it.
     """
-    if stream or (limit is not None and limit <= rows):
+    if which.stream or (limit is not None and limit <= rows):
         return [Slice(which.path, 0, limit)]
     with _told(which):
         import datasets
@@ -53,18 +54,18 @@ def hf_slices(which: HfSet, *, limit: int | None, stream: bool, rows: int = SLIC
 def hf_rows(which: HfSet, part: Slice) -> Iterator[dict[str, Any]]:
     """The rows of a slice. Raises Stop when the set can't be read, or has fewer rows than it was cut for."""
     with _told(which):
-        if part.version:
+        if part.version and not which.stream:
             yield from _stored(which, part)
         else:
-            yield from itertools.islice(_streamed(which), part.stop)
+            # Where a run goes on streaming what it began to store, the slices before are read and passed over.
+            yield from itertools.islice(_streamed(which, part.version), part.start, part.stop)
 
 
-def _streamed(which: HfSet) -> Iterator[dict[str, Any]]:
+def _streamed(which: HfSet, version: str) -> Iterator[dict[str, Any]]:
     import datasets
 
-    return iter(
-        datasets.load_dataset(which.path, which.config, split=which.split, revision=which.revision, streaming=True)
-    )
+    revision = version or which.revision
+    return iter(datasets.load_dataset(which.path, which.config, split=which.split, revision=revision, streaming=True))
 
 
 def _stored(which: HfSet, part: Slice) -> Iterator[dict[str, Any]]:

@@ -158,7 +158,7 @@ def slices(source: Source) -> list[Slice]:
         cut = jsonl_slices if source.format == "jsonl" else parquet_slices
         return [part for path in _paths(source) for part in cut(path, limit=source.limit)]
     if isinstance(source, HfSource):
-        return hf_slices(_hf(source), limit=source.limit, stream=source.stream)
+        return hf_slices(_hf(source), limit=source.limit)
     _gym(source)
     size = min(source.size, source.limit or source.size)
     return [Slice(source.task, at, min(at + _GYM_SLICE, size)) for at in range(0, size, _GYM_SLICE)]
@@ -218,7 +218,7 @@ def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any]
 
 
 def _hf(source: HfSource) -> HfSet:
-    return HfSet(source.name, source.path, source.config, source.split, source.revision)
+    return HfSet(source.name, source.path, source.config, source.split, source.revision, source.stream)
 
 
 def _checked(

@@ -14,7 +14,7 @@ from pipeline.curate import CurateSettings, problems_of
 from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts
 from pipeline.record import Problem, to_table
-from pipeline.sources import FileSource, GymSource, slices
+from pipeline.sources import FileSource, slices
 from pipeline.store import Store
 
 ALL = CurateSettings()
@@ -91,10 +91,10 @@ def test_the_sample_of_prompts_is_the_same_however_a_shard_lies_in_files(tmp_pat
     parts: list[list[str]] = []
     for number, rows in enumerate(shards):
         store.write_table(f"whole/{number}.parquet", to_table(rows, Problem))
-        cuts = [rows[at : at + 2700] for at in range(0, len(rows), 2700)]
-        parts.append([f"parts/{number}-{part}.parquet" for part in range(len(cuts))])
-        for name, cut in zip(parts[-1], cuts, strict=True):
-            store.write_table(name, to_table(cut, Problem))
+        pieces = [rows[at : at + 2700] for at in range(0, len(rows), 2700)]
+        parts.append([f"parts/{number}-{part}.parquet" for part in range(len(pieces))])
+        for name, piece in zip(parts[-1], pieces, strict=True):
+            store.write_table(name, to_table(piece, Problem))
     whole = [[f"whole/{number}.parquet"] for number in range(len(shards))]
     expected = [one.prompt for one in sorted(shards[0], key=lambda one: one.id)[:5000]]
     assert sample(store, whole) == sample(store, parts) == sample(store, [each[::-1] for each in parts]) == expected
@@ -111,14 +111,16 @@ def test_a_part_that_went_between_two_stages_is_noticed(tmp_path: Path) -> None:
 
 def test_a_run_that_goes_on_reads_the_slices_it_began_with(tmp_path: Path) -> None:
     to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
-    sums = {"name": "sums", "format": "reasoning_gym", "task": "chain_sum"}
-    begun = cut([GymSource(**sums, size=2100), GymSource(**sums, size=7, seed=1)], to)
-    assert [(one.number, one.part.start, one.part.stop) for one in begun] == [(0, 0, 2000), (1, 2000, 2100), (2, 0, 7)]
-    assert [one.source.seed for one in begun if isinstance(one.source, GymSource)] == [0, 0, 1]
-    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 2000})
-    # What the sources hold by now would be cut otherwise.
-    later = cut([GymSource(**sums, size=5000), GymSource(**sums, size=9, seed=1)], to)
-    assert [(one.number, one.part) for one in later] == [(one.number, one.part) for one in begun]
+    sources = []
+    for name in ("first", "second"):
+        sources.append(FileSource(name=name, format="jsonl", path=f"{tmp_path}/{name}-*.jsonl", limit=2))
+        (tmp_path / f"{name}-b.jsonl").write_text('{"problem": "p"}\n' * 3)
+    begun = cut(sources, to)
+    assert [(one.number, one.source.name, one.part.stop) for one in begun] == [(0, "first", 2), (1, "second", 2)]
+    to.store.write_json(f"{to.work}/read/000000.json", {"rows": 2})
+    # Whatever the sources would be cut into by now.
+    (tmp_path / "first-a.jsonl").write_text('{"problem": "q"}\n')
+    assert cut(sources, to) == begun
     assert to.store.names(f"{to.work}/read") == ["000000.json"]
 
 
@@ -126,5 +128,6 @@ def test_marks_of_an_unknown_cut_are_not_believed(tmp_path: Path) -> None:
     to = Curation(Store(str(tmp_path)), "problems", ALL, 2, "made")
     to.store.write_json(f"{to.work}/read/000000.json", {"rows": 12})
     to.store.write_table(f"{to.work}/parts/shard-00000/000000-000003.parquet", to_table([problem()], Problem))
-    cut([GymSource(name="sums", format="reasoning_gym", task="chain_sum", size=7)], to)
+    (tmp_path / "a.jsonl").write_text('{"problem": "p"}\n')
+    cut([FileSource(name="a", format="jsonl", path=f"{tmp_path}/a.jsonl")], to)
     assert to.store.names_below(to.work) == ["problems/work/slices.json"]

@@ -1,6 +1,7 @@
 """Hugging Face data sets: the same rows in the same order whatever the size of a slice; one line for what is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +53,25 @@ def source(path: str, **more: Any) -> HfSource:
 
 
 def all_rows(which: HfSet, **how: Any) -> list[dict[str, Any]]:
-    parts = hf_slices(which, **{"limit": None, "stream": False, **how})
+    parts = hf_slices(which, **how)
     return [row for part in parts for row in hf_rows(which, part)]
 
 
 def test_the_slices_of_a_set_hold_every_row_once_and_in_order(tmp_path: Path) -> None:
     which = the_set(written(tmp_path / "set", ROWS[:9], ROWS[9:10], ROWS[10:]))
-    assert all_rows(which, stream=True) == ROWS
+    streamed = replace(which, stream=True)
+    assert all_rows(streamed) == ROWS
     for rows in (1, 4, 9, 22, 23, 24, 1000):
-        parts = hf_slices(which, limit=None, stream=False, rows=rows)
+        parts = hf_slices(which, rows=rows)
         assert [(part.start, part.stop) for part in parts] == [
             (start, min(start + rows, 23)) for start in range(0, 23, rows)
         ]
         # A cluster reads them in any order.
         read_back = {part.start: list(hf_rows(which, part)) for part in reversed(parts)}
         assert [row for start in sorted(read_back) for row in read_back[start]] == ROWS
+    # A run that began with a stored set may go on with a streamed one.
+    parts = hf_slices(which, rows=9)
+    assert [row for part in parts for row in hf_rows(streamed, part)] == ROWS
 
 
 def test_a_limit_gives_the_first_rows_in_slices(tmp_path: Path, store: Path) -> None:
@@ -76,7 +81,7 @@ def test_a_limit_gives_the_first_rows_in_slices(tmp_path: Path, store: Path) -> 
     # A few rows of a large set must not fetch and store all of it.
     assert not list(store.rglob("*.arrow"))
     for limit in (9, 16, 17, 22, 23, 24, 1000):
-        assert len(hf_slices(which, limit=limit, stream=False, rows=8)) == -(-min(limit, 23) // 8)
+        assert len(hf_slices(which, limit=limit, rows=8)) == -(-min(limit, 23) // 8)
         assert all_rows(which, limit=limit, rows=8) == ROWS[:limit]
 
 
@@ -90,16 +95,16 @@ def test_one_slice_or_many_give_the_same_problems(tmp_path: Path) -> None:
         Raw("q1", None, "What is 1 + 1?", id="1", subject="s1"),
     ]
     assert (len(once), size_of(made)) == (20, 20)
-    many = hf_slices(the_set(path), limit=20, stream=False, rows=3)
+    many = hf_slices(the_set(path), limit=20, rows=3)
     assert len(many) == 7
     assert [raw for part in many for raw in read(made, part)] == once
 
 
 def test_a_set_is_stored_once_and_a_streamed_one_is_not(tmp_path: Path, store: Path) -> None:
     path = written(tmp_path / "set", ROWS)
-    assert len(all_rows(the_set(path), stream=True)) == 23
+    assert len(all_rows(the_set(path, stream=True))) == 23
     assert not list(store.rglob("*.arrow"))
-    parts = hf_slices(the_set(path), limit=None, stream=False, rows=5)
+    parts = hf_slices(the_set(path), rows=5)
     (stored,) = store.rglob("*.arrow")
     changed = stored.stat().st_mtime_ns
     for part in parts:
@@ -120,9 +125,9 @@ def test_an_empty_set_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     empty.to_parquet(str(tmp_path / "set" / "train.parquet"))
     which = the_set(str(tmp_path / "set"))
-    assert len(hf_slices(which, limit=None, stream=False)) == 1
-    for how in ({}, {"limit": 1}, {"limit": 5, "rows": 2}, {"stream": True}):
-        assert all_rows(which, **how) == []
+    assert len(hf_slices(which)) == 1
+    for how in ({}, {"limit": 1}, {"limit": 5, "rows": 2}):
+        assert all_rows(which, **how) == all_rows(replace(which, stream=True), **how) == []
 
 
 def test_files_that_differ_are_read_as_the_library_joins_them(tmp_path: Path) -> None:
@@ -132,11 +137,11 @@ def test_files_that_differ_are_read_as_the_library_joins_them(tmp_path: Path) ->
         (tmp_path / "set" / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     joined = [rows[0], {"problem": "q", "answer": "2", "more": None}]
     which = the_set(str(tmp_path / "set"))
-    assert all_rows(which) == all_rows(which, stream=True) == joined
+    assert all_rows(which) == all_rows(replace(which, stream=True)) == joined
     (tmp_path / "set" / "c.jsonl").write_text(json.dumps(rows[0] | {"new": "column"}) + "\n")
     for stream in (True, False):
         with pytest.raises(Stop, match=r"can't be read: Couldn't cast .* column names don't match"):
-            all_rows(which, stream=stream)
+            all_rows(replace(which, stream=stream))
 
 
 def test_what_is_wrong_with_a_set_is_one_line(tmp_path: Path, store: Path) -> None:
@@ -151,9 +156,9 @@ def test_what_is_wrong_with_a_set_is_one_line(tmp_path: Path, store: Path) -> No
         ({"split": "test"}, "no split 'test'; there are train"),
         ({"config": "main"}, "'main' not found"),
     ):
-        for how in ({}, {"stream": True}, {"limit": 2}, {"limit": 2, "rows": 1}):
+        for stream, limit in ((False, None), (True, None), (False, 1), (False, 2)):
             with pytest.raises(Stop) as stopped:
-                all_rows(the_set(**{"path": path, **wrong}), **how)
+                all_rows(the_set(**{"path": path, **wrong}, stream=stream), limit=limit, rows=1)
             assert str(stopped.value).startswith("source made: data set ")
             assert said in str(stopped.value) or ("split" in wrong and "test" in str(stopped.value))
             assert "\n" not in str(stopped.value)
@@ -162,7 +167,7 @@ def test_what_is_wrong_with_a_set_is_one_line(tmp_path: Path, store: Path) -> No
 
 def test_a_set_that_lost_rows_since_it_was_cut_is_told(tmp_path: Path) -> None:
     path = written(tmp_path / "set", ROWS)
-    last = hf_slices(the_set(path), limit=None, stream=False, rows=20)[-1]
+    last = hf_slices(the_set(path), rows=20)[-1]
     shorter = the_set(written(tmp_path / "other", ROWS[:21]))
     with pytest.raises(Stop, match="it has 21 rows here and had 23 or more when it was cut into slices"):
         list(hf_rows(shorter, last))
