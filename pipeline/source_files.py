@@ -28,7 +28,7 @@ class Slice:
     place: int = 0
     """Where it begins: a JSONL file's byte, or a Parquet file's row group."""
     version: str = ""
-    """The commit of a Hub data set that it was cut from; empty for what is streamed, and for all else."""
+    """The commit of a stored Hub data set, or a hash of its folder's files; empty for all that is not stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import Stop
 from pipeline.hf_sets import HfSet, hf_rows, hf_slices
 from pipeline.settings import fingerprint
 from pipeline.sources import HfSource, Raw, read, size_of, slices
-
-datasets = pytest.importorskip("datasets")
 
 ROWS = [
     {
@@ -31,12 +31,16 @@ FIELDS = {"prompt": "messages.0.content", "answer": "answer", "solution": "probl
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store of data sets in place of the user's."""
+    import datasets
+
     folder = tmp_path / "stored"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
     return folder
 
 
 def written(folder: Path, *parts: list[dict[str, Any]], split: str = "train") -> str:
+    import datasets
+
     folder.mkdir(exist_ok=True)
     for number, rows in enumerate(parts):
         path = folder / f"{split}-{number:05d}-of-{len(parts):05d}.parquet"
@@ -121,9 +125,8 @@ def test_how_a_set_is_read_makes_no_other_data() -> None:
 
 
 def test_an_empty_set_has_no_rows(tmp_path: Path) -> None:
-    empty = datasets.Dataset.from_dict({"problem": [], "answer": []})
     (tmp_path / "set").mkdir()
-    empty.to_parquet(str(tmp_path / "set" / "train.parquet"))
+    pq.write_table(pa.table({"problem": pa.array([], pa.string())}), tmp_path / "set" / "train.parquet")
     which = the_set(str(tmp_path / "set"))
     assert len(hf_slices(which)) == 1
     for how in ({}, {"limit": 1}, {"limit": 5, "rows": 2}):
