@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import Stop
@@ -125,8 +123,10 @@ def test_how_a_set_is_read_makes_no_other_data() -> None:
 
 
 def test_an_empty_set_has_no_rows(tmp_path: Path) -> None:
+    import datasets
+
     (tmp_path / "set").mkdir()
-    pq.write_table(pa.table({"problem": pa.array([], pa.string())}), tmp_path / "set" / "train.parquet")
+    datasets.Dataset.from_dict({"problem": [], "answer": []}).to_parquet(str(tmp_path / "set" / "train.parquet"))
     which = the_set(str(tmp_path / "set"))
     assert len(hf_slices(which)) == 1
     for how in ({}, {"limit": 1}, {"limit": 5, "rows": 2}):
