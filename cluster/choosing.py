@@ -2,12 +2,12 @@
 
     traces/ -> choosing/*/candidates, selected -> dataset/train-*, validation-*, preference/pairs-*; choices/
 
-Texts are read by the first and the last stage, a shard at a time; between them only small columns move, and the driver
-sees counts. Each stage's file is its own done mark, so that a run that was killed goes on where it was.
+Texts are read by the first and the last stage, a part of a shard at a time; between them only small columns move, and
+the driver sees counts. Each stage's file is its own done mark, so that a run that was killed goes on where it was.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,21 +24,20 @@ from pipeline.alike.match import Matched
 from pipeline.choose import ChooseSettings
 from pipeline.choosing.bounds import DIMENSIONS
 from pipeline.choosing.candidate import CANDIDATE_SCHEMA
-from pipeline.choosing.example import EXAMPLE_SCHEMA, examples, pairs
 from pipeline.choosing.figures import Figures, figures_of
 from pipeline.choosing.judge import Leaks, Rules, judge
 from pipeline.choosing.select import CHOSEN, Selection, select
+from pipeline.choosing.written import ORDER, TOLD, example_parts, pair_parts, read_shard
 from pipeline.errors import Stop
-from pipeline.record import Trace, from_table, to_table
+from pipeline.record import to_table
+from pipeline.row_groups import runs
 from pipeline.store import Store
 
 CHOICES = "choices"
 _WORK = "choosing"
 _SAME_FOR_MANY = ("generation", "source", "licence", "subject", "level")
-_TEXTS_AT_ONCE = 256
+_CHARACTERS_AT_ONCE = 1 << 20
 _REASONS_SHOWN = 5
-_TOLD = ("id", "source", "generation", "draw", "ledger_key", "verdict")
-_ORDER = [(name, "ascending") for name in ("id", "generation", "draw")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +111,26 @@ def _missing(what: Choosing, names: Sequence[str], folder: str) -> list[str]:
 
 
 def _judge(what: Choosing, name: str, *, held_out: frozenset[str], rules: Rules, leaks: Leaks) -> None:
-    traces = from_table(what.store.read_table(f"traces/{name}"), Trace)
-    table, recited = judge(
-        traces,
-        settings=what.settings,
-        seed=what.seed,
-        held_out=held_out,
-        count=lambda texts: _count(what.student, texts),
-        rules=rules,
-        leaks=leaks,
-    )
-    if recited:
-        what.store.write_table(f"{what.matches}/{name}", to_table(recited, Matched))
+    with what.store.writing(f"{what.matches}/{name}") as write:
+        table = judge(
+            lambda: what.store.read_parts(f"traces/{name}"),
+            settings=what.settings,
+            seed=what.seed,
+            held_out=held_out,
+            count=lambda texts: _count(what.student, texts),
+            rules=rules,
+            leaks=leaks,
+            found=lambda recited: write(to_table(recited, Matched)),
+        )
     what.store.write_table(f"{what.candidates}/{name}", table)
 
 
 def _count(model: str, texts: Sequence[str]) -> list[int]:
     """The tokens of texts, without any that a template or a tokenizer adds around them."""
-    if not texts:
-        return []
-    tokenizer, found = _tokenizer(model), []
-    for start in range(0, len(texts), _TEXTS_AT_ONCE):
-        ids = tokenizer(list(texts[start : start + _TEXTS_AT_ONCE]), add_special_tokens=False)["input_ids"]
+    found: list[int] = []
+    # A tokenizer makes a hundred bytes of each token.
+    for start, end in runs([len(text) for text in texts], most=_CHARACTERS_AT_ONCE):
+        ids = _tokenizer(model)(list(texts[start:end]), add_special_tokens=False)["input_ids"]
         found += [len(each_) for each_ in ids]
     return found
 
@@ -217,23 +214,29 @@ def _write_selection(what: Choosing, names: Sequence[str], selection: Selection)
 def _write(what: Choosing, name: str) -> None:
     """A shard's examples, its pairs, and last what became of each of its traces."""
     store = what.store
-    table, judged = store.read_table(f"traces/{name}"), store.read_table(f"{what.candidates}/{name}")
-    selected = store.read_table(f"{what.selected}/{name}")
+    judged, selected = (store.read_table(f"{folder}/{name}") for folder in (what.candidates, what.selected))
+    shard = read_shard(store, f"traces/{name}", judged)
     drop, why = _outcome(judged, selected)
     split = pc.if_else(pc.is_null(drop), pc.if_else(judged["validation"], "validation", "train"), None)
     for part in ("train", "validation"):
         rows = np.flatnonzero(pc.fill_null(pc.equal(split, part), False))
-        if len(rows):
-            store.write_table(f"dataset/{name.replace('shard-', f'{part}-')}", _examples(what, table, judged, rows))
+        _put(store, f"dataset/{name.replace('shard-', f'{part}-')}", example_parts(shard, rows, what.templates))
     sides = orjson.loads((selected.schema.metadata or {}).get(b"pairs", b"[]"))
     if sides:
-        store.write_table(f"dataset/preference/{name.replace('shard-', 'pairs-')}", _pairs(what, table, judged, sides))
+        pairs = pair_parts(shard, sides, what.templates)
+        _put(store, f"dataset/preference/{name.replace('shard-', 'pairs-')}", pairs)
     if store.exists(f"{what.matches}/{name}"):
-        store.write_table(f"{CHOICES}/matches/{name}", store.read_table(f"{what.matches}/{name}"))
-    told = {column: table[column] for column in _TOLD}
+        _put(store, f"{CHOICES}/matches/{name}", store.read_parts(f"{what.matches}/{name}"))
+    told = {column: shard.told[column] for column in TOLD}
     told |= {column: judged[column] for column in ("student_tokens", "agreement")}
     choices = pa.table(told | {"split": split, "drop": drop, "drop_why": why})
-    store.write_table(f"{CHOICES}/{name}", choices.sort_by(_ORDER))
+    store.write_table(f"{CHOICES}/{name}", choices.sort_by(ORDER))
+
+
+def _put(store: Store, name: str, tables: Iterable[pa.Table]) -> None:
+    with store.writing(name) as write:
+        for table in tables:
+            write(table)
 
 
 def _outcome(judged: pa.Table, selected: pa.Table) -> tuple[pa.Array, pa.Array]:
@@ -248,23 +251,3 @@ def _outcome(judged: pa.Table, selected: pa.Table) -> tuple[pa.Array, pa.Array]:
         for name in ("drop", "drop_why")
     )
     return drop, why
-
-
-def _examples(what: Choosing, table: pa.Table, judged: pa.Table, rows: Any) -> pa.Table:
-    traces = from_table(table.take(rows), Trace)
-    student_tokens, agreement = (judged[name].take(rows).to_pylist() for name in ("student_tokens", "agreement"))
-    made = examples(traces, student_tokens=student_tokens, agreement=agreement, templates=what.templates)
-    order = pc.sort_indices(made, [("problem_id", "ascending"), *_ORDER[1:]])
-    return made.take(order).cast(EXAMPLE_SCHEMA)
-
-
-def _pairs(what: Choosing, table: pa.Table, judged: pa.Table, sides: Sequence[Sequence[int]]) -> pa.Table:
-    rows = pa.array([row for pair in sides for row in pair])
-    traces, tokens = from_table(table.take(rows), Trace), judged["student_tokens"].take(rows).to_pylist()
-    made = pairs(
-        list(zip(traces[::2], traces[1::2], strict=True)),
-        student_tokens=list(zip(tokens[::2], tokens[1::2], strict=True)),
-        templates=what.templates,
-    )
-    keys = [("problem_id", "ascending"), ("generation", "ascending"), ("chosen_draw", "ascending")]
-    return made.take(pc.sort_indices(made, keys))

@@ -10,11 +10,13 @@ complete. So a file that is there is finished: it is its own done mark.
 import contextlib
 import errno
 import io
+import mmap
 import os
 import re
+import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,11 +26,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline import row_groups
 from pipeline.errors import BadRecipe, Stop
 
 _BLOCK_BYTES = 1 << 22
 _PASSWORD = re.compile(r"://[^/?@]*:[^/?@]*@|[?&][^=&]*(?:secret|password|token)[^=&]*=", re.IGNORECASE)
-_SMALL_BYTES = 1 << 18
+_SPOOL_BYTES = 1 << 24
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk: free some and run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some and run the same command again",
@@ -103,6 +106,16 @@ class Store:
         with self._reading(name):
             return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
 
+    def read_parts(self, name: str, rows: row_groups.Ints | None = None) -> Iterator[pa.Table]:
+        """A Parquet file in parts of bounded size, in order; of `rows`, sorted numbers, only those.
+
+        There is at least one part, so that what is made of a file without rows has its columns.
+        """
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
+            file = pq.ParquetFile(source, buffer_size=row_groups.READ_BYTES)
+            yield from row_groups.parts(file, rows)
+
     def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Those of these columns that a Parquet file has; older files may lack some."""
         fs, base = _open(self.root)
@@ -123,12 +136,26 @@ class Store:
             return bytes(stream.read()).decode()
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write a Parquet file (zstd; a small one in what is quick to set up), whole or not at all."""
-        with self._whole(name) as sink:
-            if table.nbytes < _SMALL_BYTES:
-                pq.write_table(table, sink, compression="lz4", use_dictionary=False, write_statistics=False)
-            else:
-                pq.write_table(table, sink, compression="zstd")
+        """Write a Parquet file, whole or not at all."""
+        with self.writing(name) as write:
+            write(table)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Callable[[pa.Table], None]]:
+        """Write a Parquet file table by table, whole or not at all; where no table comes there is no file.
+
+        The file is the same in whatever tables its rows come. At most PART_BYTES of rows are held beside a table.
+        """
+        with contextlib.ExitStack() as stack:
+            opened: list[row_groups.GroupWriter] = []
+
+            def write(table: pa.Table) -> None:
+                if not opened:
+                    sink = stack.enter_context(self._whole(name))
+                    opened.append(stack.enter_context(row_groups.GroupWriter(sink)))
+                opened[0].write(table)
+
+            yield write
 
     def write_batches(self, name: str, tables: Sequence[pa.Table]) -> None:
         """Write tables of one schema into one Arrow file (lz4), from which `read_batch` takes one out."""
@@ -204,11 +231,13 @@ class Store:
                 with _local_whole(Path(base) / name) as sink:
                     yield sink
             else:
-                whole = io.BytesIO()
-                yield whole
-                # In one go, after all else worked: closing a stream halfway would publish what it has.
-                with fs.open_output_stream(f"{base}/{name}") as sink:
-                    sink.write(whole.getvalue())
+                # A large file waits on this machine's disk.
+                with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as whole:
+                    yield cast(IO[bytes], whole)
+                    content = _content(whole)
+                    # In one go, after all else worked: closing a stream halfway would publish what it has.
+                    with fs.open_output_stream(f"{base}/{name}") as sink:
+                        sink.write(content)
         except OSError as error:
             raise Stop(f"can't write {self.address(name)}: {_reason(error)}") from error
 
@@ -241,6 +270,15 @@ def _local_whole(path: Path) -> Iterator[IO[bytes]]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _content(whole: "tempfile.SpooledTemporaryFile[bytes]") -> bytes | mmap.mmap:
+    """All that was written, without a copy in memory where it lies on disk."""
+    if whole.tell() > _SPOOL_BYTES:
+        whole.flush()
+        return mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ)
+    whole.seek(0)
+    return whole.read()
 
 
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:

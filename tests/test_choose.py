@@ -13,7 +13,7 @@ from pipeline.choose import ChooseSettings
 from pipeline.choosing.example import EXAMPLE_SCHEMA, examples
 from pipeline.choosing.judge import Finding, judge
 from pipeline.choosing.select import select
-from pipeline.record import Trace, problem_id
+from pipeline.record import Trace, problem_id, to_table
 
 NONE: frozenset[str] = frozenset()
 
@@ -24,6 +24,7 @@ def judged(
     held_out: frozenset[str] = NONE,
     broken: str = "\0",
     leaked: str = "\0",
+    part: int = 3,
     **settings: object,
 ) -> pa.Table:
     """The candidates of traces; a student's token is a character. `broken` and `leaked` are found in thoughts."""
@@ -38,14 +39,16 @@ def judged(
         told = {"layer": "benchmark_ngram", "benchmark": "b", "benchmark_id": "0", "score": 1.0, "shared": leaked}
         return Matched(where="trace", id=one.id, source=one.source, text=one.thought, benchmark_text="t", **told)
 
-    table, recited = judge(
-        traces,
+    recited: list[Matched] = []
+    table = judge(
+        lambda: [to_table(traces[start : start + part], Trace) for start in range(0, len(traces), part)],
         settings=ChooseSettings(**settings),
         seed=1,
         held_out=held_out,
         count=lambda texts: [len(text) for text in texts],
         rules=rule,
         leaks=leaks,
+        found=recited.extend,
     )
     assert len(recited) == table["drop"].to_pylist().count("trace_in_benchmark")
     return table

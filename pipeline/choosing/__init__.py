@@ -2,7 +2,7 @@
 
     judge: each trace alone, and beside the other draws of its problem  -> candidates (small columns)
     select: all candidates at once                                      -> who is chosen, why each other is not, pairs
-    example: the chosen traces                                          -> the data set's rows
+    written: the chosen traces, some at a time                          -> the data set's rows (example)
 
 What can be asked for is in pipeline/choose.py; where it runs is in cluster/choosing.py.
 """

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.record import Trace
-
 CANDIDATE_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -36,11 +34,37 @@ otherwise fit, so that one may stand in a preference pair.
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the draws of a problem are compared by: a trace's columns without its texts.
+
+    `text` is the same for traces with the same thought and reply; it is empty where both are.
+    """
+
+    id: str
+    source: str
+    licence: str
+    subject: str | None = None
+    level: str | None = None
+    cluster: str | None = None
+    pass_rate: float | None = None
+    generation: str
+    draw: int
+    finish_reason: str
+    thought_tokens: int
+    reply_tokens: int
+    verdict: str | None
+    why: str | None
+    drop: str | None
+    vote: int | None = None
+    text: bytes
+
+
 @dataclass(slots=True)
 class Judged:
     """A trace and what became of it so far; `drop` is None while it is fit."""
 
-    trace: Trace
+    trace: Told
     drop: str | None = None
     why: str | None = None
     student_tokens: int | None = None

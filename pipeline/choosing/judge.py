@@ -1,18 +1,20 @@
 """Judge the traces of a shard, each alone and beside the other draws of its problem."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from pipeline.alike.match import Matched
 from pipeline.choose import ChooseSettings
-from pipeline.choosing.candidate import CANDIDATE_SCHEMA, Judged
+from pipeline.choosing.candidate import CANDIDATE_SCHEMA, Judged, Told
 from pipeline.choosing.sketch import sketch
 from pipeline.prompts import join
-from pipeline.record import Trace
+from pipeline.record import Trace, from_table
 
 Finding = tuple[str, str] | None
 """Why a trace is left out: a rule's name and what was found, or None."""
@@ -23,12 +25,19 @@ Rules = Callable[[Trace, int], Finding]
 Leaks = Callable[[Sequence[Trace]], Sequence[tuple[str, Matched] | None]]
 """Of each trace that recites a held-out problem: what was found in one line, and with both texts."""
 
+Parts = Callable[[], Iterable[pa.Table]]
+"""A shard's traces in parts of bounded size, each time from the first."""
+Found = Callable[[Sequence[Matched]], None]
+"""Takes what recites a held-out problem."""
+
 _WHY_CHARACTERS = 200
+# Draws of one problem follow each other.
+_PROMPTS_KNOWN = 64
 _HASHES = 1 << 64
 
 
 def judge(
-    traces: Sequence[Trace],
+    parts: Parts,
     *,
     settings: ChooseSettings,
     seed: int,
@@ -36,30 +45,74 @@ def judge(
     count: Count,
     rules: Rules,
     leaks: Leaks,
-) -> tuple[pa.Table, list[Matched]]:
-    """The candidates of a shard, in the order of its traces, and what recites a held-out problem, with both texts.
+    found: Found,
+) -> pa.Table:
+    """The candidates of a shard, in the order of its traces; `found` is given what recites a held-out problem.
 
-    `held_out` are the ids of benchmark problems.
+    `held_out` are the ids of benchmark problems. Texts are held a part at a time: `parts` is asked twice, for what
+    compares a problem's draws and for what looks into each.
 
     What costs little is asked first: only traces that are fit so far, and wrong ones that a preference pair could need,
     are counted in tokens, read by the rules and looked up among the benchmarks.
     """
-    judged = [_verdict(trace, held_out) for trace in traces]
+    judged = [_verdict(trace, held_out) for part in parts() for trace in _told(part)]
     _same_text(judged)
     _agree(judged, settings)
-    wanted = [one for one in judged if one.drop is None or (settings.pairs is not None and _wrong_but_whole(one))]
-    texts = [join(thought=one.trace.thought, reply=one.trace.reply) for one in wanted]
-    for one, tokens in zip(wanted, count(texts), strict=True):
-        one.student_tokens = tokens
-    sound = _sound(wanted, [rules(one.trace, one.student_tokens or 0) for one in wanted])
-    recited = leaks([one.trace for one in sound])
-    sound = _sound(sound, [None if found is None else ("trace_in_benchmark", found[0]) for found in recited])
-    for one in sound:
+    sketches: dict[str, bytes] = {}
+    sketched = lru_cache(maxsize=_PROMPTS_KNOWN)(sketch)
+    first = 0
+    for part in parts():
+        asked = _asked(judged[first : first + part.num_rows], part, settings)
+        first += part.num_rows
+        fit = _look(asked, count=count, rules=rules, leaks=leaks, found=found)
+        if settings.variety.apart:
+            sketches.update((trace.id, sketched(trace.prompt)) for trace in fit)
+    return _table(judged, sketches, settings, seed)
+
+
+def _told(part: pa.Table) -> list[Told]:
+    """The small columns of traces, with what tells their texts apart."""
+    # xxh3_128 twice: that two texts of a problem are one by chance is not to be expected.
+    texts = [
+        xxhash.xxh3_128_digest(thought.as_buffer()) + xxhash.xxh3_128_digest(reply.as_buffer())
+        if len(thought.as_buffer()) + len(reply.as_buffer())
+        else b""
+        for thought, reply in zip(part["thought"], part["reply"], strict=True)
+    ]
+    # Of a reason more is never shown.
+    why = pc.utf8_slice_codeunits(part["why"], 0, _WHY_CHARACTERS + 1)
+    told = part.set_column(part.schema.get_field_index("why"), "why", why).append_column(
+        "text", pa.array(texts, pa.binary())
+    )
+    return from_table(told, Told)
+
+
+def _asked(judged: Sequence[Judged], part: pa.Table, settings: ChooseSettings) -> list[tuple[Judged, Trace]]:
+    """Those whose texts are to be looked into: fit so far, or wrong where a preference pair could need one."""
+    pairs = settings.pairs is not None
+    rows = [row for row, one in enumerate(judged) if one.drop is None or (pairs and _wrong_but_whole(one))]
+    traces = from_table(part.take(pa.array(rows, pa.int64())), Trace)
+    return [(judged[row], trace) for row, trace in zip(rows, traces, strict=True)]
+
+
+def _look(
+    asked: Sequence[tuple[Judged, Trace]], *, count: Count, rules: Rules, leaks: Leaks, found: Found
+) -> list[Trace]:
+    """Judge traces by what is in them; returns those that are fit."""
+    tokens = count([join(thought=trace.thought, reply=trace.reply) for _, trace in asked])
+    for (one, _), number in zip(asked, tokens, strict=True):
+        one.student_tokens = number
+    sound = _sound(asked, [rules(trace, one.student_tokens or 0) for one, trace in asked])
+    recited = leaks([trace for _, trace in sound])
+    if matched := [line[1] for line in recited if line is not None]:
+        found(matched)
+    sound = _sound(sound, [None if line is None else ("trace_in_benchmark", line[0]) for line in recited])
+    for one, _ in sound:
         one.rejectable = one.drop is not None
-    return _table(judged, settings, seed), [found[1] for found in recited if found is not None]
+    return [trace for one, trace in sound if one.drop is None]
 
 
-def _verdict(trace: Trace, held_out: frozenset[str]) -> Judged:
+def _verdict(trace: Told, held_out: frozenset[str]) -> Judged:
     if trace.drop is not None:
         return Judged(trace, trace.drop, _short(trace.why) or "the engine gave no reply")
     if trace.id in held_out:
@@ -81,10 +134,10 @@ def _ask(judged: Sequence[Judged], rule: Callable[[Judged], Finding]) -> None:
 
 def _same_text(judged: Sequence[Judged]) -> None:
     """Of a problem's fit traces with one text in one generation, the first drawn stays."""
-    first: dict[tuple[str, str, str, str], int] = {}
+    first: dict[tuple[str, str, bytes], int] = {}
     for one in sorted((one for one in judged if one.drop is None), key=lambda one: one.trace.draw):
         trace = one.trace
-        draw = first.setdefault((trace.id, trace.generation, trace.thought, trace.reply), trace.draw)
+        draw = first.setdefault((trace.id, trace.generation, trace.text), trace.draw)
         if draw != trace.draw:
             one.drop, one.why = "same_text", f"the text of draw {draw}"
 
@@ -117,15 +170,15 @@ def _disagrees(one: Judged, cast: Counter[int | None], settings: ChooseSettings)
 
 
 def _wrong_but_whole(one: Judged) -> bool:
-    return one.drop == "wrong" and bool(one.trace.reply or one.trace.thought)
+    return one.drop == "wrong" and one.trace.text != b""
 
 
-def _sound(asked: Sequence[Judged], findings: Sequence[Finding]) -> list[Judged]:
+def _sound(asked: Sequence[tuple[Judged, Trace]], findings: Sequence[Finding]) -> list[tuple[Judged, Trace]]:
     """Those of which nothing was found; a fit one of which something was is dropped for it."""
-    for one, found in zip(asked, findings, strict=True):
+    for (one, _), found in zip(asked, findings, strict=True):
         if found is not None and one.drop is None:
             one.drop, one.why = found
-    return [one for one, found in zip(asked, findings, strict=True) if found is None]
+    return [each for each, found in zip(asked, findings, strict=True) if found is None]
 
 
 def _short(text: str | None) -> str | None:
@@ -134,14 +187,9 @@ def _short(text: str | None) -> str | None:
     return text[: _WHY_CHARACTERS - 3] + "..."
 
 
-def _table(judged: Sequence[Judged], settings: ChooseSettings, seed: int) -> pa.Table:
+def _table(judged: Sequence[Judged], sketches: Mapping[str, bytes], settings: ChooseSettings, seed: int) -> pa.Table:
     traces = [one.trace for one in judged]
     clusters = [trace.cluster or trace.id for trace in traces]
-    sketches: list[bytes | None] = [None] * len(traces)
-    if settings.variety.apart:
-        by_problem = {one.trace.id: one.trace.prompt for one in judged if one.drop is None}
-        known = {identifier: sketch(prompt) for identifier, prompt in by_problem.items()}
-        sketches = [known.get(trace.id) for trace in traces]
     columns: dict[str, list[Any]] = {
         name: [getattr(trace, name) for trace in traces]
         for name in ("id", "generation", "draw", "source", "licence", "subject", "level", "pass_rate")
@@ -152,7 +200,7 @@ def _table(judged: Sequence[Judged], settings: ChooseSettings, seed: int) -> pa.
         "student_tokens": [one.student_tokens for one in judged],
         "agreement": [one.agreement for one in judged],
         "validation": [in_validation(cluster, share=settings.validation, seed=seed) for cluster in clusters],
-        "sketch": sketches,
+        "sketch": [sketches.get(trace.id) for trace in traces],
         "rejectable": [one.rejectable for one in judged],
         "drop": [one.drop for one in judged],
         "drop_why": [one.why for one in judged],
@@ -160,7 +208,7 @@ def _table(judged: Sequence[Judged], settings: ChooseSettings, seed: int) -> pa.
     return pa.table({name: columns[name] for name in CANDIDATE_SCHEMA.names}, schema=CANDIDATE_SCHEMA)
 
 
-def _place(seed: int, trace: Trace) -> int:
+def _place(seed: int, trace: Told) -> int:
     return xxhash.xxh3_64_intdigest(f"{seed}:{trace.id}:{trace.generation}:{trace.draw}".encode())
 
 
