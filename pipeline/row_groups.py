@@ -18,8 +18,7 @@ Ints = npt.NDArray[np.int64]
 
 PART_BYTES = 1 << 24
 """The most bytes of a row group or a part before compression; one row may have more."""
-READ_BYTES = 1 << 20
-"""What is held of a column's compressed bytes while it is read."""
+_READ_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 18
 _TEXTS = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
@@ -83,12 +82,12 @@ class GroupWriter:
         self._writer.write_table(table)
 
 
-def parts(file: pq.ParquetFile, rows: Ints | None = None) -> Iterator[pa.Table]:
+def parts(source: pa.NativeFile, rows: Ints | None = None) -> Iterator[pa.Table]:
     """The rows of a file in their order, about PART_BYTES at a time; of `rows`, sorted numbers, only those.
 
     Row groups that have none of `rows` are not read. There is at least one part, be it empty.
     """
-    first, empty = 0, True
+    file, first, empty = _opened(source), 0, True
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
         mine = None if rows is None else rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + count)]
@@ -99,6 +98,13 @@ def parts(file: pq.ParquetFile, rows: Ints | None = None) -> Iterator[pa.Table]:
         first += count
     if empty:
         yield file.schema_arrow.empty_table()
+
+
+def _opened(source: pa.NativeFile) -> pq.ParquetFile:
+    told = pq.read_metadata(source)
+    large = any(told.row_group(group).total_byte_size > 2 * PART_BYTES for group in range(told.num_row_groups))
+    # A row group is fetched as a whole, which is quick from afar; of a large one some pages of a column at a time.
+    return pq.ParquetFile(source, metadata=told, pre_buffer=not large, buffer_size=_READ_BYTES if large else 0)
 
 
 def _group(file: pq.ParquetFile, group: int, rows: Ints | None) -> Iterator[pa.Table]:
@@ -113,6 +119,8 @@ def _group(file: pq.ParquetFile, group: int, rows: Ints | None) -> Iterator[pa.T
         first += len(batch)
         if len(part):
             yield part
+        if rows is not None and first > rows[-1]:
+            return
 
 
 def _value_bytes(values: pa.Array) -> Any:

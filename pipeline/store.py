@@ -113,8 +113,7 @@ class Store:
         """
         fs, base = _open(self.root)
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
-            file = pq.ParquetFile(source, buffer_size=row_groups.READ_BYTES)
-            yield from row_groups.parts(file, rows)
+            yield from row_groups.parts(source, rows)
 
     def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Those of these columns that a Parquet file has; older files may lack some."""
