@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import s3
 from rows import ADDING, entry, trace
@@ -132,6 +134,18 @@ def test_a_write_that_breaks_off_leaves_the_old_file(store: Store) -> None:
         sink.write(b"half")
         raise RuntimeError
     assert store.read_json("a.json") == {"old": True}
+
+
+def test_a_large_file_that_is_written_in_parts_is_there_as_a_whole_and_only_then(store: Store, options: str) -> None:
+    parts = [pa.table({"noise": [os.urandom(1 << 20) for _ in range(12)]}) for _ in range(2)]
+    with store.writing("a.parquet") as write:
+        for part in parts:
+            write(part)
+            assert objects(options, prefix_of(store)) == {}
+    assert pa.concat_tables(store.read_parts("a.parquet")).equals(pa.concat_tables(parts))
+    assert pa.concat_tables(store.read_parts("a.parquet", np.array([1, 23]))).equals(
+        pa.concat_tables([parts[0].slice(1, 1), parts[1].slice(11, 1)])
+    )
 
 
 def test_a_bucket_that_is_not_there_stops_with_its_address(options: str) -> None:
