@@ -145,16 +145,27 @@ class Store:
 
         The file is the same in whatever tables its rows come. At most PART_BYTES of rows are held beside a table.
         """
-        with contextlib.ExitStack() as stack:
+        failed: OSError | None = None
+        with contextlib.suppress(_BrokenOff), contextlib.ExitStack() as stack:
             opened: list[row_groups.GroupWriter] = []
 
             def write(table: pa.Table) -> None:
-                if not opened:
-                    sink = stack.enter_context(self._whole(name))
-                    opened.append(stack.enter_context(row_groups.GroupWriter(sink)))
-                opened[0].write(table)
+                try:
+                    if not opened:
+                        sink = stack.enter_context(self._whole(name))
+                        opened.append(stack.enter_context(row_groups.GroupWriter(sink)))
+                    opened[0].write(table)
+                except OSError as error:
+                    raise self._unwritten(name, error) from error
 
-            yield write
+            try:
+                yield write
+            except OSError as error:
+                # Not of this file, but of what its tables are made of.
+                failed = error
+                raise _BrokenOff from error
+        if failed is not None:
+            raise failed
 
     def write_batches(self, name: str, tables: Sequence[pa.Table]) -> None:
         """Write tables of one schema into one Arrow file (lz4), from which `read_batch` takes one out."""
@@ -238,7 +249,14 @@ class Store:
                     with fs.open_output_stream(f"{base}/{name}") as sink:
                         sink.write(content)
         except OSError as error:
-            raise Stop(f"can't write {self.address(name)}: {_reason(error)}") from error
+            raise self._unwritten(name, error) from error
+
+    def _unwritten(self, name: str, error: OSError) -> Stop:
+        return Stop(f"can't write {self.address(name)}: {_REASONS.get(error.errno or 0, error.strerror or str(error))}")
+
+
+class _BrokenOff(Exception):
+    """What makes the tables of a file ended in an error of its own."""
 
 
 _opened: dict[str, tuple[pafs.FileSystem, str]] = {}
@@ -282,7 +300,3 @@ def _content(whole: "tempfile.SpooledTemporaryFile[bytes]") -> bytes | mmap.mmap
 
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-def _reason(error: OSError) -> str:
-    return _REASONS.get(error.errno or 0, error.strerror or str(error))

@@ -1,6 +1,5 @@
 """Parquet in row groups of bounded size: cut by the rows alone, read and written a part at a time."""
 
-import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -123,11 +122,18 @@ def test_no_rows_are_one_part_and_no_table_is_no_file(tmp_path: Path) -> None:
     assert missing.value.errno == errno.ENOENT
 
 
+def write_and_raise(store: Store, table: pa.Table, error: Exception) -> None:
+    with store.writing(NAME) as write:
+        write(table)
+        raise error
+
+
 def test_what_breaks_off_after_a_part_leaves_the_old_file(tmp_path: Path) -> None:
     store, table = Store(str(tmp_path)), large()
     store.write_table(NAME, table.slice(0, 3))
-    with contextlib.suppress(KeyError), store.writing(NAME) as write:
-        write(table)
-        raise KeyError
+    for error in (KeyError("other"), FileNotFoundError(errno.ENOENT, "gone", "what it is made of")):
+        with pytest.raises(type(error)) as raised:
+            write_and_raise(store, table, error)
+        assert raised.value is error
     assert store.read_table(NAME).num_rows == 3
     assert os.listdir(tmp_path / "traces") == ["shard-00000.parquet"]
