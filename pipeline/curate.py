@@ -77,6 +77,11 @@ class CurateSettings(RowSettings):
     dollar signs from answers. The source's own text stays in raw_prompt and raw_answer where something changed."""
 
 
+BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "bad_gold", "duplicate"), normalise=False)
+"""Those of a benchmark: what makes a training problem unusable must not silently shrink it, a generator may repeat
+itself, and it is asked as its publisher wrote it."""
+
+
 def problems_of(source: Source, part: Slice, *, settings: CurateSettings) -> Iterator[Problem]:
     """The problems of one slice in its order, judged by the rules that look at one row."""
     for raw in read(source, part):
