@@ -8,7 +8,7 @@ from cluster.session import session
 from jobs.draws import nothing_new
 from jobs.first_rows import first_lines
 from jobs.job import Job, Plan, Summary, main, number, previous, show
-from jobs.rate import clear, rate
+from jobs.rate import clear, rate, rates
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
@@ -110,7 +110,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     if recipe.paraphrases is not None:
         stages.append(("paraphrases", lambda at, then: _bill(clear(recipe, to, at, then, held_out=every))))
     if recipe.difficulty is not None:
-        stages.append(("difficulty", lambda at, then: _bill(rate(recipe, to, at, then))))
+        stages.append(("difficulty", lambda at, then: _rated(recipe, to, at, then)))
     folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
     folders[-1] = to.folder
     read(recipe.sources, to)
@@ -121,6 +121,11 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     for (_, stage), at, then in zip(stages, folders[:-1], folders[1:], strict=True):
         told = _together(told, stage(at, then))
     return told
+
+
+def _rated(recipe: Recipe, to: Curation, at: str, then: str) -> Summary:
+    bill = _bill(rate(recipe, to, at, then))
+    return {**bill, "difficulty": rates(to, then)}
 
 
 def _bill(counts: TraceCounts) -> Summary:

@@ -38,8 +38,8 @@ Rule = Literal[
     "near_duplicate",
     "beside_benchmark",
 ]
-"""The rules that a recipe may switch. What else drops a row (unreadable, benchmark_paraphrase, too_easy, too_hard, and
-trace_in_benchmark for traces) is asked for by its own section."""
+"""The rules that a recipe may switch. What else drops a row (unreadable, benchmark_paraphrase, too_easy, too_hard,
+unmeasured, and trace_in_benchmark for traces) is asked for by its own section."""
 
 
 DEFAULT_RULES: tuple[Rule, ...] = (
