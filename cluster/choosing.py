@@ -34,6 +34,8 @@ from pipeline.store import Store
 
 CHOICES = "choices"
 _WORK = "choosing"
+FAILED = f"{_WORK}/failed"
+"""Where the candidates of the last choice that could not be made are kept to be looked at."""
 _SAME_FOR_MANY = ("generation", "source", "licence", "subject", "level")
 _TEXTS_AT_ONCE = 256
 _REASONS_SHOWN = 5
