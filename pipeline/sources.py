@@ -221,7 +221,7 @@ def _leaves(value: Any, within: tuple[str, ...] = ()) -> Iterator[str]:
         # Of a list its first place alone: the others are alike.
         for key, item in value.items() if isinstance(value, dict) else enumerate(value[:1]):
             yield from _leaves(item, (*within, str(key)))
-    elif _text(value) is not None:
+    elif isinstance(value, str | int | float) and str(value).strip():
         yield ".".join(within)
 
 
