@@ -35,6 +35,8 @@ from pipeline.store import Store
 
 CHOICES = "choices"
 _WORK = "choosing"
+FAILED = f"{_WORK}/failed"
+"""Where the candidates of the last choice that could not be made are kept to be looked at."""
 _SAME_FOR_MANY = ("generation", "source", "licence", "subject", "level")
 _CHARACTERS_AT_ONCE = 1 << 20
 _REASONS_SHOWN = 5

@@ -4,9 +4,11 @@ Writes dataset/ (training, validation, preference pairs, card) and choices/, whe
 reason. Quotas, a target and the difficulty mix are held exactly; what can't be met is said, with by how much.
 """
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 
-from cluster.choosing import CHOICES, Choosing, choose, forget
+from cluster.choosing import CHOICES, FAILED, Choosing, choose, forget
 from cluster.session import session
 from jobs.curate import held_out, index_over
 from jobs.job import Job, Plan, Summary, main, number, previous
@@ -18,7 +20,7 @@ from pipeline.choose import ChooseSettings
 from pipeline.choosing.bounds import DIMENSIONS
 from pipeline.choosing.example import llama_factory
 from pipeline.choosing.judge import Finding
-from pipeline.errors import BadRecipe
+from pipeline.errors import BadRecipe, Stop
 from pipeline.prompts import needs_solution
 from pipeline.record import Trace
 from pipeline.thoughts.settings import ThoughtSettings
@@ -60,7 +62,7 @@ def work(recipe: Recipe) -> Summary:
         name=f"{recipe.name}-choose",
         fingerprint=steps.choose.fingerprint[:12],
     )
-    with session(recipe.cluster):
+    with session(recipe.cluster), explained(what):
         figures = choose(
             what,
             held_out=held_out(recipe, store),
@@ -73,6 +75,23 @@ def work(recipe: Recipe) -> Summary:
     write_card(store, chosen=summary)
     forget(store)
     return summary
+
+
+@contextlib.contextmanager
+def explained(what: Choosing) -> Iterator[None]:
+    """Keep what was judged of each trace where a choice can't be made, and let its error say how to look at it."""
+    try:
+        yield
+    except BadRecipe:
+        raise
+    except Stop as stop:
+        if what.store.names(what.candidates, ".parquet") != what.store.names("traces", ".parquet"):
+            # It stopped before the traces were judged.
+            raise
+        what.store.delete_folder(FAILED)
+        what.store.copy_folder(what.candidates, FAILED)
+        look = f"python -m jobs.look {what.store.root} candidates"
+        raise Stop(f"{stop}; which traces are fit, and why the others are not: {look}") from stop
 
 
 def _thoughts(recipe: Recipe) -> ThoughtSettings:

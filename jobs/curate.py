@@ -6,14 +6,15 @@ from cluster.curation import Curation, all_there, compared, counted, read, sampl
 from cluster.each import each
 from cluster.session import session
 from jobs.draws import nothing_new
-from jobs.job import Job, Plan, Summary, main, number, previous
-from jobs.rate import clear, rate
+from jobs.first_rows import first_lines
+from jobs.job import Job, Plan, Summary, main, number, previous, show
+from jobs.rate import clear, rate, rates
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
 from pipeline.alike.overlap import Index, index_of
 from pipeline.benchmarks import check, complete
-from pipeline.curate import CurateSettings
+from pipeline.curate import BENCHMARK_RULES
 from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts, TraceCounts
 from pipeline.record import Problem, from_table
@@ -24,9 +25,6 @@ from pipeline.store import Store
 BENCHMARKS = "benchmarks"
 # A benchmark is small: few shards keep an engine busy and the number of files low.
 BENCHMARK_SHARDS = 8
-# What makes a training problem unusable must not silently shrink a benchmark; a generator may repeat itself.
-# It is asked as its publisher wrote it.
-_BENCHMARK_RULES = CurateSettings(rules=("no_prompt", "no_answer", "bad_gold", "duplicate"), normalise=False)
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -40,6 +38,7 @@ def plan(recipe: Recipe) -> Plan:
     for name, source in recipe.evaluate.benchmarks.items():
         size = size_of(source)
         lines.append((f"benchmark {name}", f"{number(size)} rows, held out" if size is not None else "held out"))
+    lines += [(f"first rows of {name}", said) for name, said in first_lines(recipe, hub=False)]
     lines += [("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
     return [*lines, *_asked(recipe)]
 
@@ -78,6 +77,7 @@ def work(recipe: Recipe) -> Summary:
         summary = previous(recipe, "curate")
         return nothing_new(summary) if "calls" in summary else summary
     store = store_of(recipe)
+    show("first rows", first_lines(recipe, hub=True))
     with session(recipe.cluster):
         _keep_layout(recipe, store)
         step.begin()
@@ -110,7 +110,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     if recipe.paraphrases is not None:
         stages.append(("paraphrases", lambda at, then: _bill(clear(recipe, to, at, then, held_out=every))))
     if recipe.difficulty is not None:
-        stages.append(("difficulty", lambda at, then: _bill(rate(recipe, to, at, then))))
+        stages.append(("difficulty", lambda at, then: _rated(recipe, to, at, then)))
     folders = [f"{to.work}/{name}" for name in ("settled", *(name for name, _ in stages))]
     folders[-1] = to.folder
     read(recipe.sources, to)
@@ -121,6 +121,11 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     for (_, stage), at, then in zip(stages, folders[:-1], folders[1:], strict=True):
         told = _together(told, stage(at, then))
     return told
+
+
+def _rated(recipe: Recipe, to: Curation, at: str, then: str) -> Summary:
+    bill = _bill(rate(recipe, to, at, then))
+    return {**bill, "difficulty": rates(to, then)}
 
 
 def _bill(counts: TraceCounts) -> Summary:
@@ -148,7 +153,7 @@ def _benchmarks(recipe: Recipe, store: Store) -> Summary:
     def one(item: tuple[str, Source]) -> tuple[str, ProblemCounts]:
         name, source = item
         check(name, source)
-        to = Curation(store, benchmark_folder(name), _BENCHMARK_RULES, BENCHMARK_SHARDS, name)
+        to = Curation(store, benchmark_folder(name), BENCHMARK_RULES, BENCHMARK_SHARDS, name)
         counts = small(source, to)
         complete([source], counts.sources)
         return name, counts

@@ -14,6 +14,7 @@ import yaml
 from ray.exceptions import RayError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cluster.session import in_submitted_job
 from jobs.recipe import Recipe
@@ -104,7 +105,8 @@ def show(title: str, lines: Plan) -> None:
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
     for name, value in lines:
-        table.add_row(name, value)
+        # A prompt in brackets is no markup.
+        table.add_row(Text(name), Text(value))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

@@ -3,6 +3,7 @@
   python -m jobs.look runs/demo problems --drop duplicate       what a rule dropped, and why
   python -m jobs.look runs/demo traces --verdict undecided      what could not be judged
   python -m jobs.look runs/demo matches --full                  both texts, what they share is marked
+  python -m jobs.look runs/demo candidates --drop too_long      a choice that could not be made: why not these
   python -m jobs.look runs/demo dataset --seed 1 --limit 3      three examples drawn at random
   python -m jobs.look s3://bucket/runs/demo pairs --json        as lines of JSON
 

@@ -1,5 +1,6 @@
 """The parts of curating that ask a model: paraphrases of held-out problems, and how hard problems are."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from cluster.asks import Ask, Part
@@ -11,7 +12,7 @@ from jobs.draws import drawn, engine_at
 from jobs.recipe import Recipe
 from pipeline.alike.match import Matched
 from pipeline.alike.paraphrases import ParaphraseSettings, cleared, judged_same
-from pipeline.difficulty import DifficultySettings, rated
+from pipeline.difficulty import DifficultySettings, measured, rated
 from pipeline.funnel import TraceCounts, count_traces
 from pipeline.record import Problem, Trace, from_table, to_table
 from pipeline.store import Store
@@ -64,6 +65,18 @@ def rate(recipe: Recipe, to: Curation, source: str, target: str) -> TraceCounts:
     for _ in each(to.missing(target), one, name=f"{to.name}-rate"):
         pass
     return counts
+
+
+def rates(to: Curation, folder: str) -> dict[str, int]:
+    """How many problems of a folder have a pass rate, and how many could not be measured."""
+
+    def count(name: str) -> Counter[str]:
+        return measured(to.store.read_table(f"{folder}/{name}", columns=["drop", "pass_rate"]))
+
+    counts = Counter(measured=0, unmeasured=0)
+    for found in each(to.files, count, name=f"{to.name}-count-rates"):
+        counts.update(found)
+    return dict(counts)
 
 
 def _asked(

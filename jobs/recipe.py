@@ -1,8 +1,9 @@
 """The recipe: one YAML file, checked in full before anything starts."""
 
-from typing import ClassVar
+import re
+from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
@@ -19,13 +20,21 @@ from pipeline.settings import Settings
 from pipeline.sources import Source
 from pipeline.verify import VerifySettings
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _folder_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be letters, digits, dots, dashes and underscores, a letter or digit first")
+    return name
+
 
 class Recipe(Settings):
     """All of a run."""
 
     operational: ClassVar[frozenset[str]] = frozenset({"storage", "cluster", "stream", "estimate", "budget_usd"})
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Annotated[str, AfterValidator(_folder_name)]
     """The run's name: its folder below storage."""
     storage: str = "runs"
     """A folder or a URI (s3://, gs://) that every node can reach."""

@@ -1,6 +1,5 @@
 """Reading a recipe: one YAML file that may extend another, `key=value` over it, and errors as one line."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from jobs.recipe import Recipe
+from jobs.recipe_errors import line
 from pipeline.errors import BadRecipe
-from pipeline.settings import Settings
-from pipeline.sources import FileSource, GymSource, HfSource
-
-_TAGS = {"jsonl": FileSource, "parquet": FileSource, "hf": HfSource, "reasoning_gym": GymSource}
 
 
 def load(path: str, overrides: list[str] | None = None) -> Recipe:
@@ -23,7 +19,7 @@ def load(path: str, overrides: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise BadRecipe(f"{path}: {_line(error)}") from error
+        raise BadRecipe(f"{path}: {line(error)}") from error
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -87,58 +83,3 @@ def _into(at: Any, name: str, key: str) -> Any:
     if at.get(name) is None:
         at[name] = {}
     return at[name]
-
-
-def _line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    # The tag of a union's member is no key of the file.
-    key = ".".join(part for place, part in enumerate(path) if part not in _TAGS or place == len(path) - 1)
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key}{_suggestion(path, key)}"
-    if first["type"] == "missing":
-        return f"{key} is missing: {_meaning(path)}"
-    if first["type"] == "union_tag_not_found" or (first["type"] == "model_attributes_type" and first["input"] is None):
-        ready = ", or ready: NAME" if path[:2] == ["evaluate", "benchmarks"] else ""
-        return f"{key}: format is missing: {', '.join(_TAGS)}{ready}"
-    said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if not key:
-        return said
-    # A key or an address with a password in it must not be shown back.
-    shown = "" if any(word in first["msg"] + key for word in ("key", "base_url")) else f"={first['input']!r:.60}"
-    return f"{key}{shown}: {said[0].lower()}{said[1:]}"
-
-
-def _suggestion(path: list[str], key: str) -> str:
-    fields = _fields_at(path[:-1])
-    close = difflib.get_close_matches(path[-1], fields, n=1)
-    if close:
-        return f"; did you mean {key.removesuffix(path[-1])}{close[0]}?"
-    return f"; there are {', '.join(fields)}" if fields else ""
-
-
-def _meaning(path: list[str]) -> str:
-    field = _fields_at(path[:-1]).get(path[-1])
-    return field.description if field is not None and field.description else "it has no default"
-
-
-def _fields_at(path: list[str]) -> dict[str, Any]:
-    model: Any = Recipe
-    for name in path:
-        fields = getattr(model, "model_fields", {})
-        if name in _TAGS:
-            model = _TAGS[name]
-        elif name in fields:
-            model = _inner(fields[name].annotation)
-    return dict(getattr(model, "model_fields", {}))
-
-
-def _inner(annotation: Any) -> Any:
-    """The settings class inside tuple[X, ...], X | None or a plain X."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner(argument)
-        if found is not None:
-            return found
-    return None

@@ -3,10 +3,13 @@
 open-r1 keeps 0.1 to 0.9 of its student (scripts/pass_rate_filtering), s1 what two small models both fail.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from pipeline.generate import Generation, Sampling
@@ -16,6 +19,8 @@ from pipeline.truncated import Truncated
 
 GENERATION = "difficulty"
 """What its draws are called in their rows and in the ledger."""
+UNMEASURED = "unmeasured"
+"""The drop of a problem without a rate."""
 
 
 class DifficultySettings(Settings):
@@ -35,6 +40,8 @@ class DifficultySettings(Settings):
     """A pass rate of this or less is dropped as too_hard; none drops nothing."""
     below: float | None = Field(default=None, gt=0, le=1)
     """A pass rate of this or more is dropped as too_easy; none drops nothing."""
+    unmeasured: Literal["keep", "drop"] = "keep"
+    """A problem none of whose draws could be judged is kept without a rate, or dropped as unmeasured."""
 
     @model_validator(mode="after")
     def _is_a_band(self) -> "DifficultySettings":
@@ -59,23 +66,38 @@ def rated(problems: Iterable[Problem], traces: Iterable[Trace], settings: Diffic
     """The problems with the pass rate of their draws; those outside the band are dropped.
 
     Draws that could not be judged (undecided, or refused by the engine) count neither way: a problem with no other
-    draws stays, without a rate.
+    draws stays without a rate, or is dropped as `unmeasured`.
     """
-    judged: dict[str, list[bool]] = defaultdict(list)
+    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
     for trace in traces:
-        if trace.verdict in ("correct", "wrong"):
-            judged[trace.id].append(trace.verdict == "correct")
-    return [_rated(problem, judged.get(problem.id, []), settings) for problem in problems]
+        verdicts[trace.id][trace.verdict or "refused"] += 1
+    return [_rated(problem, verdicts[problem.id], settings) for problem in problems]
 
 
-def _rated(problem: Problem, correct: list[bool], settings: DifficultySettings) -> Problem:
-    if problem.drop is not None or not correct:
+def measured(problems: pa.Table) -> Counter[str]:
+    """How many problems have a rate and how many of those that were asked about have none, of their drop, pass_rate."""
+    rate = pc.is_valid(problems["pass_rate"])
+    asked = pc.or_kleene(pc.is_null(problems["drop"]), pc.fill_null(pc.equal(problems["drop"], UNMEASURED), False))
+    without = pc.and_(asked, pc.invert(rate))
+    return Counter(measured=pc.sum(rate).as_py() or 0, unmeasured=pc.sum(without).as_py() or 0)
+
+
+def _rated(problem: Problem, verdicts: Counter[str], settings: DifficultySettings) -> Problem:
+    if problem.drop is not None:
         return problem
-    rate = sum(correct) / len(correct)
-    problem = replace(problem, pass_rate=rate, pass_draws=len(correct))
-    said = f"{sum(correct)} of {len(correct)} draws of {settings.engine} are correct"
+    correct, judged = verdicts["correct"], verdicts["correct"] + verdicts["wrong"]
+    if not judged:
+        return _unmeasured(problem, verdicts) if settings.unmeasured == "drop" else problem
+    rate = correct / judged
+    problem = replace(problem, pass_rate=rate, pass_draws=judged)
+    said = f"{correct} of {judged} draws of {settings.engine} are correct"
     if settings.above is not None and rate <= settings.above:
         return replace(problem, drop="too_hard", drop_why=f"{said}; kept are those above {settings.above:g}")
     if settings.below is not None and rate >= settings.below:
         return replace(problem, drop="too_easy", drop_why=f"{said}; kept are those below {settings.below:g}")
     return problem
+
+
+def _unmeasured(problem: Problem, verdicts: Counter[str]) -> Problem:
+    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()) if count)
+    return replace(problem, drop=UNMEASURED, drop_why=f"no draw could be judged: {said or 'there is none'}")

@@ -1,9 +1,9 @@
 """What a recipe says of its teacher: which endpoints serve it, how they are asked, how fast, and what it costs."""
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.ledger import canonical
 from pipeline.limits import LimitSettings
@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from pipeline.standin.settings import StandinSettings
 
 _ADDRESS = re.compile(r"https?://[^/@?#\s]+(?:/[^@?#\s]*)?")
-_ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_FIELDS = {"model", "messages", "n", "seed", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
 # What a chat template may add around one message.
 _TOKENS_A_MESSAGE = 64
@@ -23,12 +23,22 @@ def _checked(address: str) -> str:
     return address
 
 
+def _variable(name: str) -> str:
+    if not _ENVIRONMENT.fullmatch(name):
+        raise ValueError("must be the name of an environment variable (letters, digits, _), never the key itself")
+    return name
+
+
+Variable = Annotated[str, AfterValidator(_variable)]
+"""The name of an environment variable."""
+
+
 class EndpointSettings(Settings):
     """One of several places that serve the same teacher."""
 
     base_url: str
     """The API's address up to /v1, such as https://api.example.com/v1."""
-    api_key_env: str | None = Field(default=None, pattern=_ENVIRONMENT)
+    api_key_env: Variable | None = None
     """The name (not the value) of the environment variable that holds the key, on every node."""
     api_key_file: str | None = None
     """A file that holds the key and nothing else, on every node."""
@@ -84,7 +94,7 @@ class TeacherSettings(Settings):
     served_by: str | None = None
     """Names who serves the model, in the ledger's keys. None takes the address's host, so another host is asked anew;
     set it to keep what was bought when the address changes."""
-    api_key_env: str | None = Field(default=None, pattern=_ENVIRONMENT)
+    api_key_env: Variable | None = None
     """The name (not the value) of the environment variable that holds the key, on every node."""
     api_key_file: str | None = None
     """A file that holds the key and nothing else, on every node; in place of api_key_env."""

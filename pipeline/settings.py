@@ -14,7 +14,7 @@ class Settings(BaseModel):
     they stay out of `identity`, so changing them redoes nothing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     operational: ClassVar[frozenset[str]] = frozenset()
 
 

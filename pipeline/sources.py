@@ -34,6 +34,7 @@ from pipeline.source_files import (
 )
 
 _GYM_SLICE = 2000
+_DEEPEST = 6
 
 
 def _one_group(value: str) -> str:
@@ -209,6 +210,21 @@ def read(source: Source, part: Slice) -> Iterator[Raw]:
     if isinstance(source, GymSource):
         return _read_gym(source, part)
     return (_mapped(source, row) for row in _checked(source, part, _rows(source, part)))
+
+
+def field_names(source: FileSource | HfSource, part: Slice) -> list[str]:
+    """The fields that hold text or a number in any row of a slice, as a recipe names them, nested ones with dots."""
+    rows = (row for row in _rows(source, part) if not isinstance(row, Unreadable))
+    return list(dict.fromkeys(name for row in rows for name in _leaves(row)))
+
+
+def _leaves(value: Any, within: tuple[str, ...] = ()) -> Iterator[str]:
+    if isinstance(value, dict | list) and len(within) < _DEEPEST:
+        # Of a list its first place alone: the others are alike.
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value[:1]):
+            yield from _leaves(item, (*within, str(key)))
+    elif isinstance(value, str | int | float) and str(value).strip():
+        yield ".".join(within)
 
 
 def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any] | Unreadable]:

@@ -282,7 +282,16 @@ def test_the_card_says_what_a_resolved_recipe_asked() -> None:
     assert again["evaluate"] == {"benchmarks": {"aime24": {"format": "jsonl", "path": "x.jsonl"}}}
 
 
+@pytest.mark.parametrize(("unmeasured", "done"), [("keep", "kept"), ("drop", "dropped")])
+def test_the_card_says_how_many_problems_could_not_be_measured(unmeasured: str, done: str) -> None:
+    recipe = {**RECIPE, "difficulty": {"engine": "teacher", "draws": 4, "unmeasured": unmeasured}}
+    counted = {"measured": 9, "unmeasured": 1234}
+    text = body(made(recipe=recipe, curated={**CURATED, "difficulty": counted}))
+    assert f"No draw of 1,234 problems could be judged; these were {done}. Settings: engine teacher" in text
+    assert "could be judged" not in body(made(recipe=recipe, curated={**CURATED, "difficulty": {"unmeasured": 0}}))
+
+
 def test_every_reason_of_a_rule_is_told_in_words() -> None:
     always = {"trace_in_benchmark", "too_many_of_cluster", "same_text", "enough", "over_quota", "not_needed", "no_band"}
-    always |= {"unreadable", "benchmark_paraphrase", "too_easy", "too_hard"}
+    always |= {"unreadable", "benchmark_paraphrase", "too_easy", "too_hard", "unmeasured"}
     assert {*get_args(CurateRule), *get_args(ThoughtRule), *always} <= REASONS.keys()

@@ -70,6 +70,34 @@ def test_a_reason_that_no_switch_turns_on_is_no_rule(name: str) -> None:
         CurateSettings(rules=(name,))
 
 
+def test_without_takes_rules_out_of_those_that_are_on(tmp_path: Path) -> None:
+    settings = CurateSettings(without=("image", "proof"))
+    assert settings == CurateSettings(rules=tuple(rule for rule in ALL.rules if rule not in ("image", "proof")))
+    assert len(settings.rules) == len(ALL.rules) - 2
+    rows = curated(tmp_path, ("[asy] x [/asy] Find x.", "5"), ("Find the 3 roots.", None), settings=settings)
+    assert [one.drop for one in rows] == [None, "no_answer"]
+    # What a run's folder holds of it loads to the same.
+    assert CurateSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"without": ["image", "no_answer"]}, "without='no_answer', which always holds; it can name too_long"),
+        ({"without": ["in_benchmark"]}, "without='in_benchmark', which always holds"),
+        ({"without": ["multiple_answers"]}, "without='multiple_answers', which is off by default"),
+        ({"without": ["image"], "rules": ["image", "proof"]}, "without='image', but rules lists what holds"),
+        ({"without": ["image"], "rules": ["proof"]}, "without='image', but rules lists what holds"),
+        ({"without": ["imge"]}, r"without.0\n  Input should be 'no_prompt'"),
+        ({"without": "image"}, "valid tuple"),
+        ({"without": [["image"]]}, "Input should be 'no_prompt'"),
+    ],
+)
+def test_without_is_refused_where_it_says_nothing(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        CurateSettings.model_validate(wrong)
+
+
 def test_a_rule_that_is_off_drops_nothing(tmp_path: Path) -> None:
     (one,) = curated(tmp_path, ("[asy] x [/asy]", "5"), settings=CurateSettings(rules=("duplicate",)))
     assert one.drop is None

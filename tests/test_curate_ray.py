@@ -103,6 +103,7 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
     broken.communicate()
     succeed("curate", asked, f"storage={tmp_path / 'broken'}")
     assert problems(tmp_path / "broken") == problems(tmp_path / "runs")
+    assert told["difficulty"] == {"measured": 4, "unmeasured": 0}
 
 
 def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) -> None:

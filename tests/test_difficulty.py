@@ -4,15 +4,15 @@ import pytest
 from pydantic import ValidationError
 from rows import problem, trace
 
-from pipeline.difficulty import DifficultySettings, rated
-from pipeline.record import Problem, Trace
+from pipeline.difficulty import DifficultySettings, measured, rated
+from pipeline.record import Problem, Trace, to_table
 
 
 def draws(prompt: str, *verdicts: str | None) -> list[Trace]:
     return [trace(prompt, draw=n, verdict=verdict) for n, verdict in enumerate(verdicts)]
 
 
-def one(*verdicts: str | None, **settings: float | None) -> Problem:
+def one(*verdicts: str | None, **settings: float | str | None) -> Problem:
     (found,) = rated([problem("p")], draws("p", *verdicts), DifficultySettings(**settings))
     return found
 
@@ -36,6 +36,24 @@ def test_the_band_is_open_at_both_ends() -> None:
 def test_what_could_not_be_judged_is_no_reason_to_drop() -> None:
     found = one("undecided", None)
     assert (found.pass_rate, found.pass_draws, found.drop) == (None, None, None)
+
+
+def test_what_could_not_be_judged_is_dropped_where_the_recipe_says_so() -> None:
+    found = one("undecided", None, "undecided", unmeasured="drop")
+    assert (found.pass_rate, found.drop) == (None, "unmeasured")
+    assert found.drop_why == "no draw could be judged: 1 refused, 2 undecided"
+    (bare,) = rated([problem("p")], [], DifficultySettings(unmeasured="drop"))
+    assert bare.drop_why == "no draw could be judged: there is none"
+    assert one("undecided", "correct", unmeasured="drop").drop is None
+
+
+@pytest.mark.parametrize("unmeasured", ["keep", "drop"])
+def test_problems_that_could_not_be_measured_are_counted_kept_or_dropped(unmeasured: str) -> None:
+    rows = [problem("p"), problem("q"), problem("r"), problem("s", drop="image"), problem("t"), problem("u")]
+    traces = [*draws("p", "correct"), *draws("q", "undecided"), *draws("r", "wrong"), *draws("t", None)]
+    found = rated(rows, traces, DifficultySettings(unmeasured=unmeasured))
+    assert measured(to_table(found, Problem)) == {"measured": 2, "unmeasured": 3}
+    assert measured(to_table([], Problem)) == {"measured": 0, "unmeasured": 0}
 
 
 def test_draws_count_for_their_own_problem_and_dropped_rows_stay_as_they_are() -> None:

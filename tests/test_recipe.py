@@ -245,7 +245,7 @@ def test_a_ready_benchmark_is_written_out_or_told_what_there_is(small: str, tmp_
     assert "add path, the file" in wrong(small, f"{key}={{a: {{ready: math2024}}}}")
     assert "must end in .jsonl or .parquet" in wrong(small, f"{key}={{a: {{ready: aime24, path: x.csv}}}}")
     assert f"did you mean {key}.a.limit?" in wrong(small, f"{key}={{a: {{ready: aime24, limt: 3}}}}")
-    assert f"{key}.a.kind='essay': input should be 'math'" in wrong(
+    assert f"{key}.a.kind='essay': must be one of math, text" in wrong(
         small, f"{key}={{a: {{ready: aime24, kind: essay}}}}"
     )
 
@@ -286,7 +286,7 @@ def test_an_llm_judge_is_someone_who_can_be_asked(small: str) -> None:
     assert "judge.draws=2: must be odd" in wrong(small, "judge={draws: 2}")
     assert "no judge's prompt 'solve'; there are judge" in wrong(small, "judge={prompt: solve}")
     assert "no prompt 'judge'; there are solve" in wrong(small, "distill.generations.0.prompt=judge")
-    assert "judge.asks='some': input should be 'judge_kind'" in wrong(small, "judge={asks: some}")
+    assert "judge.asks='some': must be one of judge_kind" in wrong(small, "judge={asks: some}")
 
 
 def test_every_k_has_its_draws(small: str) -> None:

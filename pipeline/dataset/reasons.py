@@ -33,6 +33,7 @@ _PROBLEM = {
     "language": "is in a language that was not wanted",
     "too_hard": "the model that was asked solves it too rarely",
     "too_easy": "the model that was asked solves it too often",
+    "unmeasured": "no answer of the model that was asked could be judged",
 }
 _TRACE = {
     "wrong": "the answer is not the known one",

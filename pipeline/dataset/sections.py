@@ -197,13 +197,17 @@ def _shares(head: str, found: Statistics, name: str) -> Markup:
 
 def _difficulty(run: Made, found: Statistics) -> str:
     settings = run.section("difficulty")
-    if not len(found.pass_rates):
+    without = (run.curated.get("difficulty") or {}).get("unmeasured")
+    if not len(found.pass_rates) and not without:
         return "Not measured: no model's pass rate on these problems was taken."
     by = ""
     if settings:
         said = ", ".join(f"{key} {flat(settings[key])}" for key in _DIFFICULTY if settings.get(key) is not None)
         by = f" Settings: {said}."
     measured = f"{len(found.pass_rates):,} of {found.examples:,} examples have one"
+    if without:
+        done = "dropped" if settings.get("unmeasured") == "drop" else "kept"
+        by = f" No draw of {without:,} problems could be judged; these were {done}.{by}"
     return f"The pass rate of a problem is the share of a model's draws that were verified as correct; {measured}.{by}"
 
 

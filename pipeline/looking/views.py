@@ -42,6 +42,7 @@ _TRACE = (
     "id source subject level generation draw engine verdict found answer why finish_reason thought_tokens reply_tokens "
     "tokens student_tokens agreement pass_rate cost_usd judged split drop drop_why"
 )
+_CANDIDATE = "id source subject level generation draw tokens student_tokens agreement pass_rate drop drop_why"
 _TRACE_TEXTS = "prompt thought reply"
 _EXAMPLE = (
     "problem_id source subject level licence generation engine draw verdict answer found pass_rate cluster "
@@ -68,6 +69,7 @@ VIEWS = {
     ),
     "traces": View(("traces",), "distill", ("drop", "verdict"), f"{_TRACE} {_TRACE_TEXTS}", _TRACE_TEXTS),
     "choices": View(("choices",), "choose", ("drop",), f"{_TRACE} {_TRACE_TEXTS}", _TRACE_TEXTS),
+    "candidates": View(("choosing/failed",), "choose", ("drop",), _CANDIDATE, "", kept="fit"),
     "dataset": View(
         ("dataset",), "choose", (), f"{_EXAMPLE} messages", "messages", ("train-", "validation-"), kept="examples"
     ),
