@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ PARTS = {
 CHOOSE = {
     "per_problem": 3,
     "order": "seeded",
-    "quotas": {"source": {"second": {"share_at_most": 0.4}}},
+    "quotas": {"source": {"second": {"share_at_most": 0.25}}},
     "target": {"rows": EXAMPLES},
     "variety": {"spread": ["source"], "apart": True},
     "validation": 0.2,
@@ -72,22 +72,41 @@ class Life:
     asked: tuple[str, ...]
     environment: Mapping[str, str]
 
-    def start(self, job: str) -> "subprocess.Popen[bytes]":
-        """A step as its user starts it, in a process group of its own; what it says goes into a file."""
+    @contextmanager
+    def started(self, job: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """A step as its user starts it, in a process group of its own; it is killed with all that it started when the
+        block ends before it does."""
         with self.said(job).open("wb") as said:
-            command = [sys.executable, "-m", f"jobs.{job}", *self.asked]
-            return subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=said, stderr=said, start_new_session=True
+            driver = subprocess.Popen(
+                [sys.executable, "-m", f"jobs.{job}", *self.asked],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
             )
+        try:
+            yield driver
+        finally:
+            if driver.poll() is None:
+                kill(driver)
 
     def said(self, job: str) -> Path:
-        """The file."""
+        """What the step says goes into this file."""
         return self.made.parent / f"{job}.log"
 
     def finish(self, job: str) -> None:
         """A step from start to end."""
-        ended = self.start(job).wait(timeout=300)
+        with self.started(job) as driver:
+            ended = driver.wait(timeout=300)
         assert ended == 0, f"{job}: {self.said(job).read_text()[-3000:]}"
+
+    def kill(self, job: str, pattern: str, files: int) -> None:
+        """A step from its start until so many files are there."""
+        with self.started(job) as driver:
+            while len(list(self.made.glob(pattern))) < files:
+                assert driver.poll() is None, f"{job}: {self.said(job).read_text()[-3000:]}"
+                time.sleep(0.005)
 
     def summary(self, job: str) -> dict[str, Any]:
         """What the step told at its end."""
@@ -158,7 +177,7 @@ def unbroken(life: Life) -> None:
 def broken(life: Life, moments: Mapping[str, tuple[str, int]]) -> None:
     """Each step is killed at its moment, found half done, and started again."""
     for job, (pattern, files) in moments.items():
-        kill(life, job, pattern, files)
+        life.kill(job, pattern, files)
         step = life.made / ("dataset" if job == "choose" else STEPS[job]) / "step.json"
         there = sorted(life.made.glob(pattern))
         print(f"{job} was killed at {len(there)} of {pattern}, asked for {files}")
@@ -170,20 +189,22 @@ def broken(life: Life, moments: Mapping[str, tuple[str, int]]) -> None:
         assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what was finished was made again"
 
 
-def kill(life: Life, job: str, pattern: str, files: int) -> None:
-    """Start a step, and once so many files are there kill it with all that it started."""
-    driver = life.start(job)
-    try:
-        while len(list(life.made.glob(pattern))) < files:
-            assert driver.poll() is None, f"{job}: {life.said(job).read_text()[-3000:]}"
-            time.sleep(0.005)
-    finally:
-        family = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-        # Ray's workers are in groups of their own, and end when they miss it.
-        _, left = psutil.wait_procs(family, timeout=30)
-    assert not left
+def kill(driver: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and its group, and wait until all that it started is gone."""
+    family = psutil.Process(driver.pid).children(recursive=True)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    # What Ray put into groups of its own ends when it misses the rest.
+    give_up = time.monotonic() + 30
+    while any(lives(process) for process in family):
+        assert time.monotonic() < give_up, "some of its processes are still there"
+        time.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def content(life: Life) -> dict[str, tuple[int, str]]:
@@ -208,9 +229,13 @@ def digest(table: pa.Table) -> str:
 
 
 def differing(one: Life, other: Life) -> list[Any]:
-    """The first rows that are not the same, for a person."""
-    both = [[row for table in tables(life).values() for row in table.to_pylist()] for life in (one, other)]
-    return [pair for pair in zip(*both, strict=False) if pair[0] != pair[1]][:2]
+    """Of each part that is not the same: the numbers of rows, or what differs in the first row that does."""
+    found: list[Any] = []
+    for (pattern, table), against in zip(tables(one).items(), tables(other).values(), strict=True):
+        pairs = zip(table.to_pylist(), against.to_pylist(), strict=False)
+        columns = [{name: (row[name], to[name]) for name in row if row[name] != to[name]} for row, to in pairs]
+        found += [(pattern, table.num_rows, against.num_rows, first) for first in list(filter(None, columns))[:1]]
+    return found
 
 
 def test_one_worker_four_and_a_kill_in_each_step_make_the_same_data_set(
