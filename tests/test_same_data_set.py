@@ -233,8 +233,9 @@ def differing(one: Life, other: Life) -> list[Any]:
     found: list[Any] = []
     for (pattern, table), against in zip(tables(one).items(), tables(other).values(), strict=True):
         pairs = zip(table.to_pylist(), against.to_pylist(), strict=False)
-        columns = [{name: (row[name], to[name]) for name in row if row[name] != to[name]} for row, to in pairs]
-        found += [(pattern, table.num_rows, against.num_rows, first) for first in list(filter(None, columns))[:1]]
+        columns = ({name: (row[name], to[name]) for name in row if row[name] != to[name]} for row, to in pairs)
+        if not table.equals(against):
+            found.append((pattern, table.num_rows, against.num_rows, next(filter(None, columns), {})))
     return found
 
 
