@@ -33,7 +33,7 @@ DATA = ROOT.parent / "shared" / "data" / "gsm8k_model_solutions.jsonl"
 TEACHERS = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
 PROBLEMS, HELD_OUT, EXAMPLES = 80, 8, 48
 PRICES = {"prompt_usd_per_mtok": 0.5, "completion_usd_per_mtok": 1.0}
-SHARDS, FILES = 5, 4
+SHARDS, FILES = 4, 4
 STEPS = {"curate": "problems", "distill": "traces", "choose": "choices"}
 # Where each step's work shows, stage after stage, and the most files there at which its end is still far.
 STAGES = {
@@ -43,7 +43,7 @@ STAGES = {
         "problems/work/near/members/shard-*": SHARDS,
         "problems/shard-*": SHARDS - 1,
     },
-    "distill": {"ledger/problems/*/[0-9]*": 4, "traces/shard-*": SHARDS - 2},
+    "distill": {"ledger/problems/*/[0-9]*": 4, "traces/shard-*": SHARDS - 1},
     "choose": {"choosing/*/candidates/shard-*": SHARDS, "choices/shard-*": SHARDS - 1},
 }
 EXAMPLE = ("problem_id", "generation", "draw")
@@ -166,7 +166,9 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 def ray_of_its_own() -> Iterator[dict[str, str]]:
     """An environment in which each command starts a Ray of its own, away from any other on this machine."""
     with tempfile.TemporaryDirectory(prefix="same-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"TMPDIR": folder}
+        outside = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        # No worker is started before it has work: a dozen Rays start here.
+        yield outside | {"TMPDIR": folder, "RAY_prestart_worker_first_driver": "0"}
 
 
 def unbroken(life: Life) -> None:
@@ -253,7 +255,7 @@ def test_one_worker_four_and_a_kill_in_each_step_make_the_same_data_set(
             folder.mkdir()
             return Life(folder / "made", (str(asked), f"storage={folder}", *workers), environment)
 
-        lives = [life("one", "cluster.local_cpus=1"), life("four", *four), life("killed", *four)]
+        lives = [life("one", "cluster.local_cpus=1"), life("four", *four), life("killed", "cluster.local_cpus=2")]
         ended = [side_by_side.submit(unbroken, each) for each in lives[:2]]
         ended.append(side_by_side.submit(broken, lives[2], moments))
         for each in ended:
