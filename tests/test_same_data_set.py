@@ -255,7 +255,7 @@ def test_one_worker_four_and_a_kill_in_each_step_make_the_same_data_set(
             folder.mkdir()
             return Life(folder / "made", (str(asked), f"storage={folder}", *workers), environment)
 
-        lives = [life("one", "cluster.local_cpus=1"), life("four", *four), life("killed", "cluster.local_cpus=2")]
+        lives = [life("one", "cluster.local_cpus=1"), life("four", *four), life("killed", "cluster.local_cpus=1")]
         ended = [side_by_side.submit(unbroken, each) for each in lives[:2]]
         ended.append(side_by_side.submit(broken, lives[2], moments))
         for each in ended:
