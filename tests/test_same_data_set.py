@@ -1,4 +1,4 @@
-"""One recipe and seed: one worker that is killed in the middle of every step, or four, and the data set is the same bytes.
+"""One recipe and seed: one worker that is killed in every step, or four left alone, and the data set is the same bytes.
 
 The problems and the teachers' answers are real (GSM8K and OpenAI's recorded solutions, right and wrong). Planted among
 them is what makes the order of arrival matter: the same problem in several files, and in other words.
