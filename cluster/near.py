@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from cluster.each import each
 from pipeline.alike.clusters import MEMBERS, clusters
-from pipeline.alike.near import NEEDED, SKETCHES, NearSettings, sketches, takes_part
+from pipeline.alike.near import NEEDED, NearSettings, sketches, takes_part
 from pipeline.store import Store
 
 _BUCKET_ROWS = 100_000
@@ -134,8 +134,8 @@ def _find(bucket: int, job: _Job) -> int:
     name = job.found_name(bucket)
     if job.store.exists(name):
         return sum(len(job.store.read_batch(name, span)) for span in range(job.spans))
-    table = _joined(job.store, [job.sketch_name(shard) for shard in range(len(job.names))], bucket, SKETCHES)
-    members = clusters(table, settings=job.settings)
+    tables = (job.store.read_batch(job.sketch_name(shard), bucket) for shard in range(len(job.names)))
+    members = clusters(tables, settings=job.settings)
     spans = job.span(members["shard"].to_numpy().astype(np.int64))
     job.store.write_batches(name, _split(members, spans, job.spans))
     return len(members)

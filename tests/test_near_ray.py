@@ -77,7 +77,7 @@ def same_clusters(tmp_path: Path) -> None:
     assert counts == {"compared": 250, "clusters": 50, "members": 100, "repeats": 50}
 
     tables = [sketches(store.read_table(name), shard=shard, sources=["a"]) for shard, name in enumerate(names)]
-    by_itself = clusters(pa.concat_tables(tables), settings=NearSettings()).to_pylist()
+    by_itself = clusters(tables, settings=NearSettings()).to_pylist()
     members = pa.concat_tables([store.read_table(f"work/members/shard-{n:05d}.parquet") for n in range(SHARDS)])
     assert {(one["id"], one["keeper"]) for one in members.to_pylist()} == {
         (one["id"].hex(), one["keeper"].hex()) for one in by_itself

@@ -45,7 +45,8 @@ def show(title: str, table: dict[str, Counter[str]]) -> None:
 def test_near_duplicates_are_found_and_no_other_problem() -> None:
     own = {row["id"]: problem_id(row["problem"]) for row in rows()}
     unique = {own[row["id"]]: problem(row["problem"], row["answer"]) for row in rows()}
-    found = clusters(sketches(to_table(unique.values(), Problem), shard=0, sources=["made"]), settings=NearSettings())
+    table = sketches(to_table(unique.values(), Problem), shard=0, sources=["made"])
+    found = clusters([table], settings=NearSettings())
     keeper = {row["id"].hex(): row["keeper"].hex() for row in found.to_pylist()}
     table: dict[str, Counter[str]] = defaultdict(Counter)
     planted_twice: set[str] = set()
