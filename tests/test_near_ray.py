@@ -8,7 +8,7 @@ import pytest
 from tiny import alone
 
 import cluster.near
-from cluster.near import forget, near
+from cluster.near import near
 from cluster.session import ClusterSettings, session
 from pipeline.alike.clusters import clusters
 from pipeline.alike.near import NearSettings, sketches
@@ -86,5 +86,3 @@ def same_clusters(tmp_path: Path) -> None:
     told = store.read_table("problems/clusters/part-00000.parquet").to_pylist()
     assert [one["kept"] for one in told] == [True, False] * 50
     assert all(told[n]["cluster"] == told[n]["id"] == told[n + 1]["cluster"] for n in range(0, 100, 2))
-    forget(store=store, work="work")
-    assert store.names_below("work") == []

@@ -23,9 +23,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _AT_ONCE = 1 << 20
 """Values that are read or written in one go."""
-_COUNTED_AT_ONCE = 1 << 22
+_WRITTEN_AT_ONCE = 1 << 18
+_COUNTED_AT_ONCE = 1 << 21
 """Hashes that are counted in one go: more are counted by ranges of what they may be."""
-_RESIDENT_BYTES = 1 << 27
+_RESIDENT_BYTES = 48 << 20
 """Of a larger file nothing stays in memory between two uses."""
 _LEAST_ROWS = 1000
 """Rows that a set is taken to have at least when words are weighed: in a few, nothing is known to be common."""
@@ -117,16 +118,22 @@ def weighed(values: Flat, ends: Array, many: Array, found: Gathered) -> Flat:
     weights = Flat.of((np.zeros(len(part)) for _, part in values.parts()), np.float32)
     ranges = -(-len(found.hashes.values) // _COUNTED_AT_ONCE)
     edges = np.linspace(0, 1 << 32, ranges + 1).astype(np.int64).tolist()
+    of = max(len(found.rows), _LEAST_ROWS)
     for low, high in itertools.pairwise(edges):
-        _, all_hashes = _between(found.hashes, low, high)
-        hashes, counts = np.unique(all_hashes, return_counts=True)
-        of = max(len(found.rows), _LEAST_ROWS)
-        rarity = np.maximum(1 - np.log(counts) / np.log(of), 0)
+        hashes, counts = np.unique(_between(found.hashes, low, high)[1], return_counts=True)
         at, own = _between(values, low, high)
         group = np.searchsorted(ends, at, "right")
-        weight = rarity[np.searchsorted(hashes, own)] * _local(group << 32 | own, many[group]) + _FLOOR
-        for begin in range(0, len(at), _AT_ONCE):
-            part = slice(begin, begin + _AT_ONCE)
+        # Sorted by hash and, as groups lie one after another, by group: a run is one hash in one group.
+        packed = np.sort(own.astype(np.uint64) << np.uint64(32) | np.arange(len(own), dtype=np.uint64))
+        own, place = (packed >> np.uint64(32)).astype(np.uint32), packed.astype(np.uint32)
+        group = group[place]
+        runs = np.flatnonzero(changes(own) | changes(group))
+        rarity = 1 - np.log(counts[np.searchsorted(hashes, own[runs])]) / np.log(of)
+        lengths = np.diff(np.append(runs, len(packed)))
+        weight = np.empty(len(own), np.float32)
+        weight[place] = np.repeat(np.maximum(rarity, 0) * _local(lengths, many[group[runs]]) + _FLOOR, lengths)
+        for begin in range(0, len(at), _WRITTEN_AT_ONCE):
+            part = slice(begin, begin + _WRITTEN_AT_ONCE)
             weights.values[at[part]] = weight[part]
             weights.rest()
     return weights
@@ -142,13 +149,11 @@ def _between(flat: Flat, low: int, high: int) -> tuple[Array, Array]:
     return np.concatenate(places), np.concatenate(found)
 
 
-def _local(packed: Array, sizes: Array) -> Array:
-    """How rare each hash is in its group: 1 for what two rows have, 0 for what all have; 1 where the size is 0."""
-    weights = np.ones(len(packed))
+def _local(counts: Array, sizes: Array) -> Array:
+    """How rare is what so many rows of a group have: 1 for two rows, 0 for all; 1 where the group's size is 0."""
+    weights = np.ones(len(counts))
     many = sizes > 0
-    _, place, counts = np.unique(packed[many], return_inverse=True, return_counts=True)
-    sizes = sizes[many]
-    weights[many] = np.clip(np.log(sizes / counts[place]) / np.log(sizes / 2.5), 0, 1)
+    weights[many] = np.clip(np.log(sizes[many] / counts[many]) / np.log(sizes[many] / 2.5), 0, 1)
     return weights
 
 
