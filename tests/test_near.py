@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,9 @@ from pipeline.alike.clusters import clusters, components
 from pipeline.alike.gathered import Flat
 from pipeline.alike.near import LONGEST_SKETCH, NearSettings, answer_value, sketches
 from pipeline.alike.signatures import Sketches, all_pairs, likely_pairs
+from pipeline.curate import CurateSettings
 from pipeline.record import Problem, problem_id, to_table
+from pipeline.settle import beside, own_rows, own_texts
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LETTERS = Path(__file__).resolve().parents[1] / "jobs" / "recipes" / "demo_letters.jsonl"
@@ -105,6 +107,34 @@ def test_a_benchmarks_row_has_all_that_is_like_it_beside_it_and_other_drops_take
     table = sketches(to_table([like, bench, gone], Problem), shard=0, sources=["a"])
     members = clusters([table], settings=NearSettings()).to_pylist()
     assert {(one["id"].hex(), one["beside"].hex()) for one in members} == {(bench.id, bench.id), (like.id, bench.id)}
+
+
+def test_what_lies_beside_a_benchmarks_problem_is_written_with_both_texts() -> None:
+    theirs = replace(problem(f"Problem 7. {TRAIN}", "$180$"), id="ab" * 16)
+    (own,) = own_rows([("trains", theirs), ("again", theirs)], CurateSettings())
+    assert (own.id, own.source, own.prompt, own.answer, own.drop) == (
+        theirs.id,
+        "benchmark trains",
+        TRAIN,
+        "180",
+        "in_benchmark",
+    )
+    assert own_rows([("trains", theirs)], CurateSettings(normalise=False))[0].prompt == theirs.prompt
+    # What matched the benchmark in a source has been given its text already.
+    texts = own_texts([asdict(own)]) | {"cd" * 16: ("other", "ef" * 16, "Their text.")}
+    like, through, kept = (
+        replace(problem(TRAIN.replace("train", word)), drop=drop)
+        for word, drop in (("bus", "beside_benchmark"), ("ship", "beside_benchmark"), ("tram", None))
+    )
+    members = [
+        {"id": like.id, "beside": own.id, "similarity": 0.6},
+        {"id": through.id, "beside": "cd" * 16, "similarity": 0.5},
+    ]
+    first, second = beside([like, kept, through], members, texts)
+    assert (first.benchmark, first.benchmark_id, first.benchmark_text) == ("trains", own.id, theirs.prompt)
+    assert (first.id, first.text, first.layer, first.score) == (like.id, like.prompt, "beside_benchmark", 0.6)
+    assert first.shared == "leaves at 9 with 240 people at each of 4 stops 15 people get off how many are left on the"
+    assert (second.id, second.benchmark, second.benchmark_text) == (through.id, "other", "Their text.")
 
 
 def test_likeness_is_not_passed_on() -> None:

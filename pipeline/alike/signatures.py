@@ -27,7 +27,7 @@ _SEED = 1
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _SLACK = 0.15
 _SIGNED_AT_ONCE = 4096
-_HASHES_AT_ONCE = 1 << 18
+_HASHES_AT_ONCE = 1 << 17
 _PAIRS_AT_ONCE = 1 << 16
 _REMEMBERED = 1 << 23
 """Pairs that are known to have been given, so that later bands don't give them again."""
