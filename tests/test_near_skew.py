@@ -123,6 +123,13 @@ def test_in_a_crowd_of_look_alikes_each_row_goes_with_the_first(monkeypatch: pyt
     assert sum(found.get(n + 1) == n for n in range(1000, 2000, 2)) >= 490
 
 
+def test_of_a_thousand_rows_that_say_the_same_one_stays() -> None:
+    rng = random.Random(6)
+    same, others = rng.sample(range(1 << 32), WORDS), [rng.sample(range(1 << 32), WORDS) for _ in range(500)]
+    found = kept(clusters([table(others), table([same] * 1000, first=500)], settings=NearSettings()))
+    assert found == dict.fromkeys(range(500, 1500), 500)
+
+
 def test_blocks_hold_what_fits_and_leave_nothing_out() -> None:
     sizes = np.array([3, 4, 9, 1, 1, 0, 8, 20, 2])
     cut = [sizes[block].tolist() for block in blocks(sizes, 8)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.alike.gathered import Flat, blocks, flat_index
 from pipeline.alike.near import LONGEST_SKETCH
+from pipeline.alike.said import changes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -21,7 +22,7 @@ BANDS, BAND_ROWS = 42, 3
 """Of two rows with a Jaccard similarity s, a band brings together s^3; one of 42 does so for 93% at s = 0.4."""
 
 NEIGHBOURS = 4
-"""Rows that one band compares a row with at most, however many have the same band."""
+"""Rows behind it, and before it, that one band compares a row with, however many have the same band."""
 
 _SEED = 1
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -98,8 +99,8 @@ def likely_pairs(sketches: Sketches, rows: Array, groups: Array) -> Iterator[tup
     """Pairs of `rows` of one group that share a band of their MinHash signatures, and seem alike by all of it.
 
     Those of a band at a time, the smaller row first; of very many pairs some come twice. LSH: Leskovec, Rajaraman,
-    Ullman, Mining of Massive Datasets, 3.4. Rows that share a band with thousands are compared with a few of them,
-    those that are next to them by their next band too.
+    Ullman, Mining of Massive Datasets, 3.4. Rows that share a band with thousands are compared with a few of them: the
+    first of all, and those that are next to them by their next band too.
     """
     signed = _signed(sketches, rows)
     wanted = sketches.wanted[rows] - _SLACK
@@ -147,10 +148,11 @@ def _of_band(signed: _Signed, band: int, groups: Array, wanted: Array) -> Array:
     twin = both[order[1:]] == both[order[:-1]]
     order = order[np.append(twin, False) | np.append(False, twin)]
     order = order[np.lexsort((order, further[order], both[order]))]
-    found = [np.empty(0, np.int64)]
-    for step in range(1, NEIGHBOURS + 1):
-        a, b = order[:-step], order[step:]
-        same = both[a] == both[b]
+    begins = np.flatnonzero(changes(both[order]))
+    heads = np.repeat(np.minimum.reduceat(order, begins), np.diff(np.append(begins, len(order))))
+    found = []
+    for a, b in [(heads, order), *((order[:-step], order[step:]) for step in range(1, NEIGHBOURS + 1))]:
+        same = (both[a] == both[b]) & (a != b)
         a, b = a[same], b[same]
         near = signed.agreement(a, b) >= wanted[a]
         a, b = a[near], b[near]
