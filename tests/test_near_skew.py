@@ -95,8 +95,8 @@ def test_the_same_stars_from_any_number_of_tables_in_any_order() -> None:
 
 @pytest.mark.usefixtures("small_steps")
 def test_a_row_of_one_key_takes_a_few_hundred_bytes_of_memory() -> None:
-    hashes = twins(8000, random.Random(4))
-    tables = [table(hashes[at : at + 2000], first=at) for at in range(0, 8000, 2000)]
+    hashes = twins(5000, random.Random(4))
+    tables = [table(hashes[at : at + 1000], first=at) for at in range(0, 5000, 1000)]
 
     def peak(some: list[pa.Table]) -> int:
         tracemalloc.start()
@@ -107,12 +107,11 @@ def test_a_row_of_one_key_takes_a_few_hundred_bytes_of_memory() -> None:
 
     few, all_ = peak(tables[:1]), peak(tables)
     # Its hashes alone, as they are compared, are 12 bytes each.
-    assert (all_ - few) / 6000 < 500 < 12 * WORDS
+    assert (all_ - few) / 4000 < 500 < 12 * WORDS
 
 
 def test_in_a_crowd_of_look_alikes_each_row_goes_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stars, "_MANY_EDGES", 1000)
-    monkeypatch.setattr(stars, "_EDGES_A_ROW", 4)
+    monkeypatch.setattr(stars, "_ENOUGH_ALIKE", 2)
     rng = random.Random(5)
     own = [rng.sample(range(1 << 32), 400) for _ in range(5)]
     hashes = [[*own[n % 5], rng.randrange(1 << 32)] for n in range(1000)]

@@ -34,8 +34,8 @@ out as a benchmark's, so that nothing of the cluster stays."""
 _MANY, _MANY_WITH_NUMBERS = 8, 32
 """Rows of one key from which on a template is looked for: with up to two different numbers, and with more."""
 _PAIRS_AT_ONCE = 1 << 20
-_MANY_EDGES, _EDGES_A_ROW = 1 << 22, 8
-"""Of so many pairs that are alike, each row keeps those with the first few rows: in such a crowd one of them stays."""
+_ENOUGH_ALIKE = 8
+"""Earlier rows that a row of a large group is found to be like, after which no more are looked for."""
 
 Stars = tuple[Array, Array, Array]
 """Rows that are in a cluster, each with its keeper and its similarity to it."""
@@ -115,19 +115,15 @@ def _small_stars(sketches: Sketches, order: Array, starts: Array, sizes: Array) 
 
 
 def _likely(sketches: Sketches, rows: Array, groups: Array) -> tuple[Array, Array, Array]:
-    """The likely pairs that are alike, and how much; in a crowd of them each row's first few."""
-    edges = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    """The likely pairs that are alike, and how much; a row that is like many before it is compared no further."""
+    found: list[tuple[Array, ...]] = [_alike(sketches, rows[:0], rows[:0])]
+    before = np.zeros(len(sketches.starts) - 1, np.int64)
     for a, b in likely_pairs(sketches, rows, groups):
-        one, other, alike = (np.concatenate(parts) for parts in zip(edges, _alike(sketches, a, b), strict=True))
-        edges = one, other, alike
-        if len(one) > max(_MANY_EDGES, len(rows) * _EDGES_A_ROW * 3 // 2):
-            order = np.lexsort((one, other))
-            start = np.flatnonzero(changes(other[order]))
-            place = np.arange(len(order)) - np.repeat(start, np.diff(np.append(start, len(order))))
-            # Of a pair that came twice one is enough, but it takes a place: as rare as it is, that is no matter.
-            order = order[place < _EDGES_A_ROW]
-            edges = one[order], other[order], alike[order]
-    return edges
+        few = before[b] < _ENOUGH_ALIKE
+        found.append(_alike(sketches, a[few], b[few]))
+        before += np.bincount(found[-1][1], minlength=len(before))
+    a, b, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return a, b, similarity
 
 
 def _alike(sketches: Sketches, a: Array, b: Array) -> tuple[Array, Array, Array]:

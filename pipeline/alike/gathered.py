@@ -7,7 +7,9 @@ files have no names and go with the task; they lie where TMPDIR says.
 
 import itertools
 import mmap
+import os
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,27 +41,44 @@ class Flat:
     """A flat array in a temporary file."""
 
     values: Array
-    _map: mmap.mmap | None
+    _map: mmap.mmap
+    _file: int
 
     @classmethod
     def of(cls, parts: Iterable[Array], dtype: Any) -> "Flat":
         """The parts one after another; raises Stop where there is no room for them."""
+        size = np.dtype(dtype).itemsize
         with tempfile.TemporaryFile() as file:
             try:
-                for part in parts:
-                    file.write(np.ascontiguousarray(part, dtype).data)
+                count = sum(file.write(np.ascontiguousarray(part, dtype).data) for part in parts) // size
+                if count == 0:
+                    file.write(b"-")  # nothing can't be mapped
                 file.flush()
             except OSError as error:
                 where = tempfile.gettempdir()
                 raise Stop(f"no room for temporary files in {where} ({error}): set TMPDIR to a larger disk") from error
-            if file.tell() == 0:
-                return cls(np.empty(0, dtype), None)
-            mapped = mmap.mmap(file.fileno(), 0)
-        return cls(np.frombuffer(mapped, dtype), mapped)
+            mapped, number = mmap.mmap(file.fileno(), 0), os.dup(file.fileno())
+        weakref.finalize(mapped, os.close, number)
+        return cls(np.frombuffer(mapped, dtype, count), mapped, number)
+
+    def of_rows(self, starts: Array, rows: Array) -> tuple[Array, Array]:
+        """The values of some rows, one row after another, and how many each has; row n's begin at `starts[n]`."""
+        sizes = starts[rows + 1] - starts[rows]
+        if not self._large:
+            before = np.cumsum(sizes) - sizes
+            return self.values[np.arange(sizes.sum()) + np.repeat(starts[rows] - before, sizes)], sizes
+        # One value that is looked at here and there brings a megabyte around it into memory where a file is mapped.
+        width = self.values.itemsize
+        spans = zip((sizes * width).tolist(), (starts[rows] * width).tolist(), strict=True)
+        return np.frombuffer(b"".join([os.pread(self._file, *span) for span in spans]), self.values.dtype), sizes
+
+    @property
+    def _large(self) -> bool:
+        return len(self._map) > _RESIDENT_BYTES
 
     def rest(self) -> None:
         """Let go of the memory that a large file has taken; what was written stays in the file."""
-        if self._map is not None and len(self._map) > _RESIDENT_BYTES:
+        if self._large:
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def parts(self) -> Iterator[tuple[int, Array]]:
@@ -99,12 +118,11 @@ def arranged(found: Gathered, rows: Array) -> tuple[Flat, Array]:
 
     def hashes() -> Iterator[Array]:
         for block in blocks(np.diff(found.starts)[rows], _AT_ONCE):
-            index, sizes = flat_index(found.starts, rows[block])
-            packed = np.sort(np.repeat(np.arange(len(sizes)), sizes) << 32 | found.hashes.values[index])
+            values, sizes = found.hashes.of_rows(found.starts, rows[block])
+            packed = np.sort(np.repeat(np.arange(len(sizes)), sizes) << 32 | values)
             packed = packed[changes(packed)]
             counts.append(np.bincount(packed >> 32, minlength=len(sizes)))
             yield packed.astype(np.uint32)
-            found.hashes.rest()
 
     flat = Flat.of(hashes(), np.uint32)
     return flat, np.append(0, np.cumsum(np.concatenate(counts)))
@@ -166,10 +184,3 @@ def blocks(sizes: Array, most: int) -> Iterator[slice]:
         until = max(at + 1, int(np.searchsorted(ends, before + most, "right")))
         yield slice(at, until)
         at = until
-
-
-def flat_index(starts: Array, rows: Array) -> tuple[Array, Array]:
-    """Where the values of some rows lie, one row after another, and how many each has."""
-    sizes = starts[rows + 1] - starts[rows]
-    before = np.cumsum(sizes) - sizes
-    return np.arange(sizes.sum()) + np.repeat(starts[rows] - before, sizes), sizes

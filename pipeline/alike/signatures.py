@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.alike.gathered import Flat, blocks, flat_index
+from pipeline.alike.gathered import Flat, blocks
 from pipeline.alike.near import LONGEST_SKETCH
 from pipeline.alike.said import changes
 
@@ -26,6 +26,7 @@ NEIGHBOURS = 4
 
 _SEED = 1
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_ALL_KNOWN = (1 << 32) - 1
 _SLACK = 0.15
 _SIGNED_AT_ONCE = 4096
 _HASHES_AT_ONCE = 1 << 17
@@ -47,21 +48,16 @@ class Sketches:
         """The weighted Jaccard similarity of each pair of rows (a[n], b[n]) of one group."""
         sizes = np.diff(self.starts)
         found = [np.empty(0)]
-        for part in blocks(sizes[a] + sizes[b], _HASHES_AT_ONCE):
-            found.append(self._of_some(a[part], b[part]))
-            self.rest()
+        found += [self._of_some(a[part], b[part]) for part in blocks(sizes[a] + sizes[b], _HASHES_AT_ONCE)]
         return np.concatenate(found)
 
-    def rest(self) -> None:
-        """Let go of the memory that hashes and weights have taken."""
-        self.values.rest()
-        self.weights.rest()
-
     def _of_some(self, a: Array, b: Array) -> Array:
+        packed, weights, limits = zip(*(self._of_side(rows) for rows in (a, b)), strict=True)
+        packed, weights, limit = np.concatenate(packed), np.concatenate(weights), np.minimum(*limits)
         # Of a long text the smallest hashes are known, up to the largest of them: so far two sketches are comparable.
-        limit = np.minimum(self._limit(a), self._limit(b))
-        left, right = (self._hashes(rows, limit) for rows in (a, b))
-        packed, weights = (np.concatenate(both) for both in zip(left, right, strict=True))
+        if limit.min(initial=_ALL_KNOWN) < _ALL_KNOWN:
+            known = packed & _ALL_KNOWN <= limit[packed >> 32]
+            packed, weights = packed[known], weights[known]
         order = np.argsort(packed)
         packed, weights = packed[order], weights[order]
         twice = np.append(packed[1:] == packed[:-1], False)[: len(packed)]
@@ -70,18 +66,14 @@ class Sketches:
         similarity: Array = shared / np.maximum(either, 1e-9)
         return similarity
 
-    def _limit(self, rows: Array) -> Array:
-        ends = self.starts[rows + 1]
-        cut = ends - self.starts[rows] == LONGEST_SKETCH
-        return np.where(cut, self.values.values[np.maximum(ends - 1, 0)], np.iinfo(np.uint32).max).astype(np.int64)
-
-    def _hashes(self, rows: Array, limit: Array) -> tuple[Array, Array]:
-        """The hashes of some rows one after another, above each its row's place, and their weights."""
-        index, sizes = flat_index(self.starts, rows)
-        pair = np.repeat(np.arange(len(rows)), sizes)
-        values = self.values.values[index].astype(np.int64)
-        known = values <= limit[pair]
-        return (pair << 32 | values)[known], self.weights.values[index][known]
+    def _of_side(self, rows: Array) -> tuple[Array, Array, Array]:
+        """The hashes of some rows one after another, above each its row's place; their weights; the last hash known."""
+        values, sizes = self.values.of_rows(self.starts, rows)
+        packed = np.repeat(np.arange(len(rows)), sizes) << 32 | values
+        limits = np.full(len(rows), _ALL_KNOWN)
+        cut = sizes == LONGEST_SKETCH
+        limits[cut] = values[np.cumsum(sizes)[cut] - 1]
+        return packed, self.weights.of_rows(self.starts, rows)[0], limits
 
 
 def all_pairs(starts: Array, sizes: Array) -> tuple[Array, Array]:
@@ -168,16 +160,15 @@ def _signed(sketches: Sketches, rows: Array) -> _Signed:
 
     def low() -> Iterator[Array]:
         for at in range(0, len(rows), _SIGNED_AT_ONCE):
-            index, sizes = flat_index(sketches.starts, rows[at : at + _SIGNED_AT_ONCE])
+            values, sizes = sketches.values.of_rows(sketches.starts, rows[at : at + _SIGNED_AT_ONCE])
             offsets = np.append(0, np.cumsum(sizes)).astype(np.uint64)
             # rensa takes its input's bits as they are: spread 32 of them over 64.
-            hashes = sketches.values.values[index].astype(np.uint64) * _SPREAD
+            hashes = values.astype(np.uint64) * _SPREAD
             signed = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * BAND_ROWS, _SEED).to_rows()
             signed = np.array(signed, np.uint32)
             by_band[:, at : at + len(signed)] = _bands(signed)
             yield signed & np.uint32(255)
             bands.rest()
-            sketches.rest()
 
     return _Signed(len(rows), bands, Flat.of(low(), np.uint8))
 
