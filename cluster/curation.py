@@ -6,8 +6,9 @@ Every file is its own done mark, so a command that was killed goes on where it w
 rows a slice, by one shard, and by the index of the benchmarks; the driver sees counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import ray
 
@@ -19,7 +20,7 @@ from pipeline.curate import CurateSettings, problems_of
 from pipeline.errors import Stop
 from pipeline.funnel import ProblemCounts, count_problems
 from pipeline.record import Problem, from_table, shard_of, to_table
-from pipeline.settle import apart, settle
+from pipeline.settle import apart, beside, own_rows, own_texts, settle
 from pipeline.source_files import Slice
 from pipeline.sources import HfSource, Source, slices
 from pipeline.store import Store
@@ -115,25 +116,55 @@ def settled(to: Curation, folder: str, *, index: Index | None) -> None:
         pass
 
 
-def compared(to: Curation, source: str, folder: str, *, sources: Sequence[str]) -> dict[str, int]:
+def compared(
+    to: Curation, source: str, folder: str, *, sources: Sequence[str], held_out: Sequence[tuple[str, Problem]]
+) -> dict[str, int]:
     """Write `folder`/shard-*.parquet: the problems of `source`/ without near duplicates; clusters/ shows who is alike.
 
-    Of those that say the same the first in the order of `sources` stays. Returns what cluster.near counted.
+    Of those that say the same the first in the order of `sources` stays, and none beside a benchmark's problem: of
+    these both texts are written to matches/. Returns what cluster.near counted.
     """
     names = [f"{source}/{name}" for name in to.files]
-    work, settings = f"{to.work}/near", to.settings.near
+    work, own = f"{to.work}/near", f"{to.work}/near/held_out.parquet"
+    to.store.write_table(own, to_table(own_rows(held_out, to.settings), Problem))
     found = near(
-        names, store=to.store, folder=to.folder, work=work, settings=settings, sources=sources, name=f"{to.name}-near"
+        names,
+        held_out=own,
+        store=to.store,
+        folder=to.folder,
+        work=work,
+        settings=to.settings.near,
+        sources=sources,
+        name=f"{to.name}-near",
     )
 
     def join(name: str) -> int:
         problems = from_table(to.store.read_table(f"{source}/{name}"), Problem)
         members = to.store.read_table(f"{work}/members/{name}").to_pylist()
-        to.store.write_table(f"{folder}/{name}", to_table(apart(problems, members, to.settings), Problem))
+        problems = apart(problems, members, to.settings)
+        if matches := beside(problems, members, _theirs(to, own, members)):
+            to.store.write_table(f"{to.folder}/matches/beside-{name}", to_table(matches, Matched))
+        to.store.write_table(f"{folder}/{name}", to_table(problems, Problem))
         return len(problems)
 
     for _ in each(to.missing(folder), join, name=f"{to.name}-join"):
         pass
+    return found
+
+
+def _theirs(to: Curation, own: str, members: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str, str]]:
+    """Of each row that members lie beside: the benchmark, its problem's id and text.
+
+    The row is the benchmark's own, or one of a source that matched: then it is in that shard's matches.
+    """
+    asked = {line["beside"] for line in members} - {None}
+    if not asked:
+        return {}
+    found = own_texts(to.store.read_table(own, ["id", "source", "raw_prompt"]).to_pylist())
+    shards = sorted({shard_of(identifier, shards=to.shards) for identifier in asked - set(found)})
+    for number in shards:
+        for row in to.store.read_table(f"{to.folder}/matches/{shard_name(number)}.parquet").to_pylist():
+            found.setdefault(row["id"], (row["benchmark"], row["benchmark_id"], row["benchmark_text"]))
     return found
 
 

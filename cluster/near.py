@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from cluster.each import each
 from pipeline.alike.clusters import MEMBERS, clusters
-from pipeline.alike.near import NEEDED, SKETCHES, NearSettings, sketches, takes_part
+from pipeline.alike.near import NEEDED, NearSettings, sketches, takes_part
 from pipeline.store import Store
 
 _BUCKET_ROWS = 100_000
@@ -43,9 +43,10 @@ TEXTS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What every stage needs; `buckets` and `spans` are how many there are."""
+    """What every stage needs; `buckets` and `spans` are how many there are; `held_out` is the last of the names."""
 
     names: tuple[str, ...]
+    held_out: str | None
     store: Store
     folder: str
     work: str
@@ -83,30 +84,27 @@ def near(
     settings: NearSettings,
     sources: Sequence[str],
     name: str,
+    held_out: str | None = None,
 ) -> dict[str, int]:
     """Write `work`/members/ (a file a shard) and `folder`/clusters/; returns how many were compared and found.
 
-    `names` are files of problems; of those with `drop` only the benchmarks' take part. `sources` is the order of who
-    stays. Members have id, cluster, keeper, beside (the benchmark's row in the cluster, or null) and similarity; of a
-    cluster with `beside` nothing stays. Keys of what is returned: compared, clusters, members (of clusters), repeats
-    (members that don't stay).
+    `names` are files of problems; of those with `drop` only the benchmarks' take part. `held_out` is one more, of the
+    benchmarks' own problems; a row with the id of one takes no part. `sources` is the order of who stays. Members have
+    id, cluster, keeper, beside (the benchmark's row in the cluster, or null) and similarity; of a cluster with `beside`
+    nothing stays. Keys of what is returned: compared, clusters, members (of clusters), repeats (members that don't
+    stay).
     """
+    names = [*names, *([held_out] if held_out else [])]
     rows = sum(store.rows(shard) for shard in names)
     spans = min(len(names), max(_LEAST_SPANS, _ceil(rows, _SPAN_ROWS)))
     shared = (store, folder, work, settings, tuple(sources))
-    job = _Job(tuple(names), *shared, buckets=max(1, _ceil(rows, _BUCKET_ROWS)), spans=max(spans, 1))
+    job = _Job(tuple(names), held_out, *shared, buckets=max(1, _ceil(rows, _BUCKET_ROWS)), spans=max(spans, 1))
     compared = _stage(_sketch, range(len(names)), job, name=f"{name}-sketch")
     members = _stage(_find, range(job.buckets), job, name=f"{name}-find")
     parts = max(1, _ceil(members, _PART_ROWS))
     _stage(partial(_tell, parts=parts), range(job.spans), job, name=f"{name}-tell")
     found = _stage(_show, range(parts), job, name=f"{name}-show")
     return {"compared": compared, "clusters": found, "members": members, "repeats": members - found}
-
-
-def forget(*, store: Store, work: str) -> None:
-    """Delete what `near` left in its work folder, members included: for when they were read for the last time."""
-    for stage in ("sketches", "found", "texts", "members"):
-        store.delete_folder(f"{work}/{stage}")
 
 
 def _stage(do: Callable[[int, _Job], int], items: range, job: _Job, *, name: str) -> int:
@@ -124,6 +122,9 @@ def _sketch(shard: int, job: _Job) -> int:
     if job.store.exists(name):
         return sum(len(job.store.read_batch(name, bucket)) for bucket in range(job.buckets))
     problems = job.store.read_columns(job.names[shard], NEEDED)
+    if job.held_out is not None and job.held_out != job.names[shard]:
+        own = job.store.read_table(job.held_out, ["id"])["id"]
+        problems = problems.filter(pc.invert(pc.is_in(problems["id"], value_set=own)))
     table = sketches(problems, shard=shard, sources=job.sources)
     job.store.write_batches(name, _split(table, table["key"].to_numpy() % job.buckets, job.buckets))
     return len(table)
@@ -134,8 +135,8 @@ def _find(bucket: int, job: _Job) -> int:
     name = job.found_name(bucket)
     if job.store.exists(name):
         return sum(len(job.store.read_batch(name, span)) for span in range(job.spans))
-    table = _joined(job.store, [job.sketch_name(shard) for shard in range(len(job.names))], bucket, SKETCHES)
-    members = clusters(table, settings=job.settings)
+    tables = (job.store.read_batch(job.sketch_name(shard), bucket) for shard in range(len(job.names)))
+    members = clusters(tables, settings=job.settings)
     spans = job.span(members["shard"].to_numpy().astype(np.int64))
     job.store.write_batches(name, _split(members, spans, job.spans))
     return len(members)

@@ -106,7 +106,7 @@ def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]
     every = [(name, problem) for name, problems in held_out.items() for problem in problems]
     stages: list[tuple[str, Callable[[str, str], Summary]]] = []
     if {"near_duplicate", "beside_benchmark"} & set(recipe.curate.rules):
-        stages.append(("near", lambda at, then: {"near": compared(to, at, then, sources=sources)}))
+        stages.append(("near", lambda at, then: {"near": compared(to, at, then, sources=sources, held_out=every)}))
     if recipe.paraphrases is not None:
         stages.append(("paraphrases", lambda at, then: _bill(clear(recipe, to, at, then, held_out=every))))
     if recipe.difficulty is not None:

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from typing import Any
 
-from pipeline.alike.match import Matched, matched, why
+from pipeline.alike.match import SHOWN_CHARS, Matched, matched, why
 from pipeline.alike.overlap import Index, Match
+from pipeline.alike.words import words
 from pipeline.curate import CurateSettings
 from pipeline.record import Problem
+from pipeline.rules.normalise import normal_answer, normal_prompt
 from pipeline.written import exact_number, normal
 
+_BENCHMARK = "benchmark "
+_COMPARED_WORDS = 1000
 _NO_TEXT = frozenset({"unreadable", "no_prompt"})
 
 
@@ -44,6 +49,58 @@ def apart(problems: Iterable[Problem], members: Sequence[Mapping[str, Any]], set
     """
     member = {line["id"]: line for line in members}
     return [_placed(problem, member.get(problem.id), settings) for problem in problems]
+
+
+def own_rows(held_out: Iterable[tuple[str, Problem]], settings: CurateSettings) -> list[Problem]:
+    """The benchmarks' own problems as rows that fell out, by id, each once; their source is "benchmark NAME".
+
+    They are written as the sources' rows are, so that both have the same words and answers.
+    """
+    rows: dict[str, Problem] = {}
+    for name, problem in held_out:
+        prompt, answer = problem.prompt, problem.answer
+        if settings.normalise:
+            prompt, answer = normal_prompt(prompt, kind=problem.kind), normal_answer(answer, kind=problem.kind)
+        asked = replace(problem, prompt=prompt, answer=answer, raw_prompt=problem.prompt, source=_BENCHMARK + name)
+        rows.setdefault(problem.id, replace(asked, drop="in_benchmark", drop_why=None))
+    return [rows[identifier] for identifier in sorted(rows)]
+
+
+def own_texts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str, str]]:
+    """What `own_rows` told, by the row's id: the benchmark, its problem's id, and its text as it was published."""
+    return {row["id"]: (row["source"].removeprefix(_BENCHMARK), row["id"], row["raw_prompt"]) for row in rows}
+
+
+def beside(
+    problems: Iterable[Problem], members: Sequence[Mapping[str, Any]], theirs: Mapping[str, tuple[str, str, str]]
+) -> list[Matched]:
+    """What is written of the problems that went as `beside_benchmark`, with both texts.
+
+    `theirs` has of each row that `members` lie beside the benchmark, and its problem's id and text.
+    """
+    member = {line["id"]: line for line in members}
+    return [
+        _beside(problem, member[problem.id], *theirs[member[problem.id]["beside"]])
+        for problem in problems
+        if problem.drop == "beside_benchmark"
+    ]
+
+
+def _beside(problem: Problem, line: Mapping[str, Any], benchmark: str, benchmark_id: str, text: str) -> Matched:
+    said, theirs = (words(one)[:_COMPARED_WORDS] for one in (problem.prompt, text))
+    run = SequenceMatcher(None, said, theirs, autojunk=False).find_longest_match()
+    return Matched(
+        where="prompt",
+        id=problem.id,
+        source=problem.source,
+        layer="beside_benchmark",
+        benchmark=benchmark,
+        benchmark_id=benchmark_id,
+        score=line["similarity"],
+        shared=" ".join(said[run.a : run.a + run.size])[:SHOWN_CHARS],
+        text=problem.prompt[:SHOWN_CHARS],
+        benchmark_text=text[:SHOWN_CHARS],
+    )
 
 
 def _placed(problem: Problem, line: Mapping[str, Any] | None, settings: CurateSettings) -> Problem:

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import recipe, run, start, succeed, summary
 
+from pipeline.record import problem_id
+
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 TOM = "Tom picks 13 apples on Friday and 29 more on Saturday, then gives 7 of them to his sister. How many are left?"
@@ -19,7 +21,16 @@ HARD = "A tank loses 3 litres an hour for 9 hours and then gains 4 litres an hou
 HELD_OUT = (
     "The sum of 48 consecutive odd numbers is 4704. What is the largest of these numbers, given that all exceed 2?"
 )
-ANSWERS = {TOM: 35, ANN: 35, OTHER: 36, EASY: 169, HARD: 73, HELD_OUT: 145}
+# Two that the texts' overlap does not bring together, and the names' places do.
+SOLD = (
+    "In Oslo, Boris packs 52 melons into crates of 4, and Ruth sells each of them to Igor for 9 dollars. "
+    "How much does Igor pay Ruth?"
+)
+SOLD_AGAIN = (
+    "From Lima, Pedro sends 52 melons in crates of 4, and Wanda hands every crate to Alma for 9 dollars. "
+    "What does Alma give Wanda?"
+)
+ANSWERS = {TOM: 35, ANN: 35, OTHER: 36, EASY: 169, HARD: 73, HELD_OUT: 145, SOLD_AGAIN: 117}
 REPLIES = {TOM: ("35", "1"), OTHER: ("1", "36"), EASY: ("169", "169"), HARD: ("1", "2")}
 DROPS = {
     TOM: None,
@@ -28,6 +39,7 @@ DROPS = {
     EASY: "too_easy",
     HARD: "too_hard",
     HELD_OUT: "in_benchmark",
+    SOLD_AGAIN: "beside_benchmark",
     TOM + " See the figure below.": "image",
 }
 
@@ -40,7 +52,7 @@ def lines(path: Path, *rows: object) -> Path:
 @pytest.fixture
 def asked(tmp_path: Path) -> Path:
     """A recipe over two sources with different fields, a benchmark and a band of difficulty."""
-    first = [{"problem": text, "answer": ANSWERS[text]} for text in (TOM, OTHER, EASY, HELD_OUT)]
+    first = [{"problem": text, "answer": ANSWERS[text]} for text in (TOM, OTHER, EASY, HELD_OUT, SOLD_AGAIN)]
     shown = {"problem": TOM + " See the figure below.", "answer": 35}
     second = [{"question": {"text": text}, "solution": f"... #### {ANSWERS[text]}"} for text in (ANN, HARD, TOM)]
     answered = lines(
@@ -60,7 +72,9 @@ def asked(tmp_path: Path) -> Path:
             "answer_regex": "#### (.+)",
         },
     ]
-    held_out = lines(tmp_path / "held_out.jsonl", {"problem": HELD_OUT, "answer": 145})
+    held_out = lines(
+        tmp_path / "held_out.jsonl", {"problem": HELD_OUT, "answer": 145}, {"problem": SOLD, "answer": 117}
+    )
     return recipe(
         tmp_path,
         answered,
@@ -78,6 +92,14 @@ def problems(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "made" / "problems").glob("*.parquet")}
 
 
+def beside(made: Path) -> list[tuple[str, str, str]]:
+    """The matches of what lies beside a benchmark's problem: the benchmark, its text and ours."""
+    rows = [row for path in (made / "matches").glob("beside-*") for row in pq.read_table(path).to_pylist()]
+    return [
+        (row["benchmark"], row["benchmark_text"], row["text"]) for row in rows if row["layer"] == "beside_benchmark"
+    ]
+
+
 def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: Path, asked: Path) -> None:
     succeed("curate", asked)
     rows = [
@@ -91,9 +113,16 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
     by_prompt = {row["prompt"]: row for row in rows}
     assert by_prompt[ANN]["cluster"] == by_prompt[TOM]["cluster"] != by_prompt[OTHER]["cluster"]
     told = summary(tmp_path, "curate")
-    assert (told["in"], told["kept"], told["calls"]["bought"]) == (8, 2, 8)
+    assert (told["in"], told["kept"], told["calls"]["bought"]) == (9, 2, 8)
     made = tmp_path / "runs" / "made" / "problems"
     assert {path.name for path in made.iterdir() if path.is_dir()} == {"clusters", "matches", "difficulty"}
+    assert beside(made) == [("odd", SOLD, SOLD_AGAIN)]
+    shown = [row for path in (made / "clusters").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert [(row["source"], row["prompt"]) for row in shown if row["cluster"] == problem_id(SOLD)] == [
+        ("benchmark odd", SOLD),
+        ("first", SOLD_AGAIN),
+    ]
+    assert {row["cluster"] for row in shown} == {by_prompt[TOM]["cluster"], problem_id(SOLD)}
     broken = start("curate", asked, f"storage={tmp_path / 'broken'}")
     work = tmp_path / "broken" / "made" / "problems" / "work"
     while not list(work.glob("settled/*.parquet")):
@@ -104,6 +133,7 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
     succeed("curate", asked, f"storage={tmp_path / 'broken'}")
     assert problems(tmp_path / "broken") == problems(tmp_path / "runs")
     assert told["difficulty"] == {"measured": 4, "unmeasured": 0}
+    assert beside(tmp_path / "broken" / "made" / "problems") == [("odd", SOLD, SOLD_AGAIN)]
 
 
 def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.alike.clusters import clusters, components
+from pipeline.alike.gathered import Flat
 from pipeline.alike.near import LONGEST_SKETCH, NearSettings, answer_value, sketches
 from pipeline.alike.signatures import Sketches, all_pairs, likely_pairs
+from pipeline.curate import CurateSettings
 from pipeline.record import Problem, problem_id, to_table
+from pipeline.settle import beside, own_rows, own_texts
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LETTERS = Path(__file__).resolve().parents[1] / "jobs" / "recipes" / "demo_letters.jsonl"
@@ -33,9 +36,13 @@ def found(problems: list[Problem], settings: NearSettings | None = None) -> set[
     table = sketches(to_table(problems, Problem), shard=0, sources=["a", "b"])
     prompts = {one.id: one.prompt for one in problems}
     together: dict[bytes, set[str]] = {}
-    for member in clusters(table, settings=settings or NearSettings()).to_pylist():
+    for member in clusters([table], settings=settings or NearSettings()).to_pylist():
         together.setdefault(member["keeper"], set()).add(prompts[member["id"].hex()])
     return set(map(frozenset, together.values()))
+
+
+def flat(values: np.ndarray, weights: np.ndarray, starts: np.ndarray, wanted: np.ndarray) -> Sketches:
+    return Sketches(Flat.of([values], np.uint32), Flat.of([weights], np.float32), starts, wanted)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +95,9 @@ def test_who_stays() -> None:
     first, second = problem(TRAIN, source="b"), problem(TRAIN.replace("train", "bus"), source="a")
     long = replace(problem(TRAIN.replace("train", "ship"), source="a"), solution="long")
     table = sketches(to_table([first, second, long], Problem), shard=0, sources=["a", "b"])
-    assert {one["keeper"].hex() for one in clusters(table, settings=NearSettings()).to_pylist()} == {long.id}
+    assert {one["keeper"].hex() for one in clusters([table], settings=NearSettings()).to_pylist()} == {long.id}
     table = sketches(to_table([first, second, long], Problem), shard=0, sources=["b", "a"])
-    assert {one["keeper"].hex() for one in clusters(table, settings=NearSettings()).to_pylist()} == {first.id}
+    assert {one["keeper"].hex() for one in clusters([table], settings=NearSettings()).to_pylist()} == {first.id}
 
 
 def test_a_benchmarks_row_has_all_that_is_like_it_beside_it_and_other_drops_take_no_part() -> None:
@@ -98,8 +105,36 @@ def test_a_benchmarks_row_has_all_that_is_like_it_beside_it_and_other_drops_take
     like = problem(TRAIN.replace("train", "bus"))
     gone = problem(TRAIN.replace("train", "ship"), drop="image")
     table = sketches(to_table([like, bench, gone], Problem), shard=0, sources=["a"])
-    members = clusters(table, settings=NearSettings()).to_pylist()
+    members = clusters([table], settings=NearSettings()).to_pylist()
     assert {(one["id"].hex(), one["beside"].hex()) for one in members} == {(bench.id, bench.id), (like.id, bench.id)}
+
+
+def test_what_lies_beside_a_benchmarks_problem_is_written_with_both_texts() -> None:
+    theirs = replace(problem(f"Problem 7. {TRAIN}", "$180$"), id="ab" * 16)
+    (own,) = own_rows([("trains", theirs), ("again", theirs)], CurateSettings())
+    assert (own.id, own.source, own.prompt, own.answer, own.drop) == (
+        theirs.id,
+        "benchmark trains",
+        TRAIN,
+        "180",
+        "in_benchmark",
+    )
+    assert own_rows([("trains", theirs)], CurateSettings(normalise=False))[0].prompt == theirs.prompt
+    # What matched the benchmark in a source has been given its text already.
+    texts = own_texts([asdict(own)]) | {"cd" * 16: ("other", "ef" * 16, "Their text.")}
+    like, through, kept = (
+        replace(problem(TRAIN.replace("train", word)), drop=drop)
+        for word, drop in (("bus", "beside_benchmark"), ("ship", "beside_benchmark"), ("tram", None))
+    )
+    members = [
+        {"id": like.id, "beside": own.id, "similarity": 0.6},
+        {"id": through.id, "beside": "cd" * 16, "similarity": 0.5},
+    ]
+    first, second = beside([like, kept, through], members, texts)
+    assert (first.benchmark, first.benchmark_id, first.benchmark_text) == ("trains", own.id, theirs.prompt)
+    assert (first.id, first.text, first.layer, first.score) == (like.id, like.prompt, "beside_benchmark", 0.6)
+    assert first.shared == "leaves at 9 with 240 people at each of 4 stops 15 people get off how many are left on the"
+    assert (second.id, second.benchmark, second.benchmark_text) == (through.id, "other", "Their text.")
 
 
 def test_likeness_is_not_passed_on() -> None:
@@ -118,12 +153,12 @@ def test_similarity_is_the_weighted_jaccard_of_brute_force() -> None:
     weight = rng.random(120)
     starts = np.append(0, np.cumsum([len(row) for row in rows]))
     values = np.concatenate(rows)
-    some = Sketches(values, weight[values], starts, np.full(40, 0.5))
+    some = flat(values, weight[values], starts, np.full(40, 0.5))
     a, b = all_pairs(np.array([0]), np.array([40]))
     assert len(a) == 780
     for first, second, similarity in zip(a, b, some.similarity(a, b), strict=True):
         shared, either = np.intersect1d(rows[first], rows[second]), np.union1d(rows[first], rows[second])
-        assert similarity == pytest.approx(weight[shared].sum() / weight[either].sum())
+        assert similarity == pytest.approx(weight[shared].sum() / weight[either].sum(), rel=1e-5)
 
 
 def test_bands_find_what_all_pairs_find_and_stay_few() -> None:
@@ -135,8 +170,10 @@ def test_bands_find_what_all_pairs_find_and_stay_few() -> None:
         rows.append(np.sort(changed).astype(np.uint32))
     starts = np.append(0, np.cumsum([len(row) for row in rows]))
     values = np.concatenate(rows)
-    some = Sketches(values, np.ones(len(values)), starts, np.full(len(rows), 0.5))
-    a, b = likely_pairs(some, np.arange(len(rows)), np.zeros(len(rows), np.int64))
+    some = flat(values, np.ones(len(values)), starts, np.full(len(rows), 0.5))
+    by_band = list(likely_pairs(some, np.arange(len(rows)), np.zeros(len(rows), np.int64)))
+    a, b = (np.concatenate(parts) for parts in zip(*by_band, strict=True))
+    assert len(a) == len({*zip(a.tolist(), b.tolist(), strict=True)})
     planted = {(n, 600 + n) for n in range(200)}
     got = set(zip(a.tolist(), b.tolist(), strict=True))
     assert len(planted & got) >= 195
@@ -149,7 +186,7 @@ def test_thousands_of_rows_with_one_band_are_not_compared_with_each_other() -> N
     texts = [" ".join(rng.sample(words, 40)) for _ in range(3000)]
     table = sketches(to_table([problem(text, "yes") for text in texts], Problem), shard=0, sources=["a"])
     started = time.process_time()
-    clusters(table, settings=NearSettings())
+    clusters([table], settings=NearSettings())
     assert time.process_time() - started < 10
 
 
@@ -176,7 +213,7 @@ def test_the_same_whatever_the_order_of_the_rows() -> None:
         table = pa.concat_tables(
             sketches(to_table(problems[part::3], Problem), shard=part, sources=["a"]) for part in range(3)
         )
-        assert clusters(table, settings=NearSettings())["id"].to_pylist() == sorted(
+        assert clusters([table], settings=NearSettings())["id"].to_pylist() == sorted(
             bytes.fromhex(problem_id(prompt)) for cluster in expected for prompt in cluster
         )
 
@@ -188,7 +225,7 @@ def test_hostile_rows() -> None:
     started = time.process_time()
     table = sketches(to_table(problems, Problem), shard=0, sources=["a"])
     assert max(map(len, table["sketch"].to_pylist())) <= LONGEST_SKETCH
-    clusters(table, settings=NearSettings())
+    clusters([table], settings=NearSettings())
     assert time.process_time() - started < 10
     assert found([]) == found([problem("")]) == set()
     assert found([problem(long, "1"), problem(long + " more", "1")]) == {frozenset({long, long + " more"})}

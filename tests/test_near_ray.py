@@ -8,7 +8,7 @@ import pytest
 from tiny import alone
 
 import cluster.near
-from cluster.near import forget, near
+from cluster.near import near
 from cluster.session import ClusterSettings, session
 from pipeline.alike.clusters import clusters
 from pipeline.alike.near import NearSettings, sketches
@@ -77,7 +77,7 @@ def same_clusters(tmp_path: Path) -> None:
     assert counts == {"compared": 250, "clusters": 50, "members": 100, "repeats": 50}
 
     tables = [sketches(store.read_table(name), shard=shard, sources=["a"]) for shard, name in enumerate(names)]
-    by_itself = clusters(pa.concat_tables(tables), settings=NearSettings()).to_pylist()
+    by_itself = clusters(tables, settings=NearSettings()).to_pylist()
     members = pa.concat_tables([store.read_table(f"work/members/shard-{n:05d}.parquet") for n in range(SHARDS)])
     assert {(one["id"], one["keeper"]) for one in members.to_pylist()} == {
         (one["id"].hex(), one["keeper"].hex()) for one in by_itself
@@ -86,5 +86,3 @@ def same_clusters(tmp_path: Path) -> None:
     told = store.read_table("problems/clusters/part-00000.parquet").to_pylist()
     assert [one["kept"] for one in told] == [True, False] * 50
     assert all(told[n]["cluster"] == told[n]["id"] == told[n + 1]["cluster"] for n in range(0, 100, 2))
-    forget(store=store, work="work")
-    assert store.names_below("work") == []

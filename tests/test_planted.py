@@ -15,11 +15,15 @@ from planted.near import DUPLICATE, OTHER_PROBLEM, Row, pairs, planted
 from pipeline.alike.clusters import clusters
 from pipeline.alike.near import NearSettings, sketches
 from pipeline.alike.overlap import OverlapSettings, index_of
+from pipeline.curate import CurateSettings
 from pipeline.record import Problem, problem_id, to_table
+from pipeline.settle import own_rows
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 BENCHMARKS = ("math500", "aime24", "aime25", "math2024_cn", "gsm8k_test")
 ROWS = 100_000
+SAME = ("format", "paraphrase", "translated")
+"""Ways of rewriting a problem that leave its answer as it was."""
 
 pytestmark = pytest.mark.data
 
@@ -45,7 +49,8 @@ def show(title: str, table: dict[str, Counter[str]]) -> None:
 def test_near_duplicates_are_found_and_no_other_problem() -> None:
     own = {row["id"]: problem_id(row["problem"]) for row in rows()}
     unique = {own[row["id"]]: problem(row["problem"], row["answer"]) for row in rows()}
-    found = clusters(sketches(to_table(unique.values(), Problem), shard=0, sources=["made"]), settings=NearSettings())
+    table = sketches(to_table(unique.values(), Problem), shard=0, sources=["made"])
+    found = clusters([table], settings=NearSettings())
     keeper = {row["id"].hex(): row["keeper"].hex() for row in found.to_pylist()}
     table: dict[str, Counter[str]] = defaultdict(Counter)
     planted_twice: set[str] = set()
@@ -88,3 +93,41 @@ def test_rewritten_benchmark_problems_by_layer() -> None:
     assert missed["benchmark_paraphrase"] < 0.8
     assert missed["benchmark_other_numbers"] > 0.95
     assert missed["other problems"] == 1.0
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.open()]
+
+
+def answer(line: dict[str, str]) -> str:
+    return str(line.get("answer", line.get("expected_answer"))).split("#### ")[-1]
+
+
+def own_problems() -> dict[str, Problem]:
+    """The benchmarks' problems, by file and line."""
+    files = [f"{name}.jsonl" for name in BENCHMARKS if rows()]
+    lines = [(f"{file}:{number}", line) for file in files for number, line in enumerate(read(DATA / file), 1)]
+    return {place: problem(line.get("problem") or line["question"], answer(line)) for place, line in lines}
+
+
+def test_rewritten_benchmark_problems_lie_beside_the_benchmarks_own_and_no_other_problem_does() -> None:
+    own = own_problems()
+    texts: dict[str, list[Problem]] = defaultdict(list)
+    for line in read(Path(__file__).parent / "planted" / "paraphrases.jsonl"):
+        same = own[f"{line['file']}:{line['line']}"].answer if line["way"] in SAME else "another"
+        texts[f"{line['way']} {line.get('strength') or ''}".strip()].append(
+            problem(line["text"], line.get("answer", same))
+        )
+    texts["gsm8k train"] = [problem(line["question"], answer(line)) for line in read(DATA / "gsm8k_train.jsonl")]
+    theirs = own_rows([("any", one) for one in own.values()], CurateSettings())
+    ours = {one.id: one for way in texts.values() for one in way}
+    for held in theirs:
+        ours.pop(held.id, None)
+    tables = [sketches(to_table(part, Problem), shard=0, sources=[]) for part in (ours.values(), theirs)]
+    lines = clusters(tables, settings=NearSettings()).to_pylist()
+    beside = {line["id"].hex() for line in lines if line["beside"]} & set(ours)
+    table = {way: Counter("beside" if one.id in beside else "not" for one in of) for way, of in texts.items()}
+    show("rewritten benchmark problems beside the benchmarks' own", table)
+    assert table["paraphrase 1"]["beside"] >= 10
+    assert table["format"]["beside"] >= 70
+    assert [table[way]["beside"] for way in ("other_numbers", "other_question", "gsm8k train")] == [0, 0, 0]

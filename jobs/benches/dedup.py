@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
 
 from cluster.near import near
 from cluster.session import ClusterSettings, session
@@ -100,7 +99,7 @@ def _ours(store: Store, names: Sequence[str]) -> tuple[float, int]:
 def _bare(store: Store, names: Sequence[str]) -> None:
     """What the workers of our job compute, in this process, with everything in memory."""
     tables = [sketches(store.read_table(name), shard=shard, sources=["made"]) for shard, name in enumerate(names)]
-    clusters(pa.concat_tables(tables).combine_chunks(), settings=NearSettings())
+    clusters(tables, settings=NearSettings())
 
 
 def _rensa(store: Store, names: Sequence[str]) -> None:
