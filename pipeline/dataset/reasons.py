@@ -5,7 +5,7 @@ LAYERS = {
     "benchmark_ngram": "long runs of words in common with a benchmark's problem",
     "benchmark_near": "nearly the words and all the numbers of a benchmark's problem",
     "benchmark_paraphrase": "a benchmark's problem in other words, by a model's judgement",
-    "beside_benchmark": "says the same as a problem that matched a benchmark's",
+    "beside_benchmark": "says the same as a benchmark's problem, or as a row that matched one",
     "trace_in_benchmark": "the trace has a benchmark's problem in it, word for word",
 }
 """Reasons that a benchmark causes."""
