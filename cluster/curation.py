@@ -126,10 +126,12 @@ def compared(
     """
     names = [f"{source}/{name}" for name in to.files]
     work, own = f"{to.work}/near", f"{to.work}/near/held_out.parquet"
+    benchmarks = "beside_benchmark" in to.settings.rules
     to.store.write_table(own, to_table(own_rows(held_out, to.settings), Problem))
     found = near(
         names,
-        held_out=own,
+        held_out=own if benchmarks else None,
+        benchmarks=benchmarks,
         store=to.store,
         folder=to.folder,
         work=work,

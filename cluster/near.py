@@ -47,6 +47,7 @@ class _Job:
 
     names: tuple[str, ...]
     held_out: str | None
+    benchmarks: bool
     store: Store
     folder: str
     work: str
@@ -85,20 +86,23 @@ def near(
     sources: Sequence[str],
     name: str,
     held_out: str | None = None,
+    benchmarks: bool = True,
 ) -> dict[str, int]:
     """Write `work`/members/ (a file a shard) and `folder`/clusters/; returns how many were compared and found.
 
-    `names` are files of problems; of those with `drop` only the benchmarks' take part. `held_out` is one more, of the
-    benchmarks' own problems; a row with the id of one takes no part. `sources` is the order of who stays. Members have
-    id, cluster, keeper, beside (the benchmark's row in the cluster, or null) and similarity; of a cluster with `beside`
-    nothing stays. Keys of what is returned: compared, clusters, members (of clusters), repeats (members that don't
-    stay).
+    `names` are files of problems; of those with `drop` only the benchmarks' take part, without `benchmarks` none.
+    `held_out` is one more file, of the benchmarks' own problems; a row with the id of one takes no part. `sources`
+    is the order of who stays. Members have id, cluster, keeper, beside (the benchmark's row in the cluster, or null)
+    and similarity; of a cluster with `beside` nothing stays. Keys of what is returned: compared, clusters, members (of
+    clusters), repeats (members that don't stay).
     """
     names = [*names, *([held_out] if held_out else [])]
     rows = sum(store.rows(shard) for shard in names)
     spans = min(len(names), max(_LEAST_SPANS, _ceil(rows, _SPAN_ROWS)))
     shared = (store, folder, work, settings, tuple(sources))
-    job = _Job(tuple(names), held_out, *shared, buckets=max(1, _ceil(rows, _BUCKET_ROWS)), spans=max(spans, 1))
+    job = _Job(
+        tuple(names), held_out, benchmarks, *shared, buckets=max(1, _ceil(rows, _BUCKET_ROWS)), spans=max(spans, 1)
+    )
     compared = _stage(_sketch, range(len(names)), job, name=f"{name}-sketch")
     members = _stage(_find, range(job.buckets), job, name=f"{name}-find")
     parts = max(1, _ceil(members, _PART_ROWS))
@@ -125,6 +129,8 @@ def _sketch(shard: int, job: _Job) -> int:
     if job.held_out is not None and job.held_out != job.names[shard]:
         own = job.store.read_table(job.held_out, ["id"])["id"]
         problems = problems.filter(pc.invert(pc.is_in(problems["id"], value_set=own)))
+    if not job.benchmarks:
+        problems = problems.filter(problems["drop"].is_null())
     table = sketches(problems, shard=shard, sources=job.sources)
     job.store.write_batches(name, _split(table, table["key"].to_numpy() % job.buckets, job.buckets))
     return len(table)

@@ -109,7 +109,7 @@ def _placed(problem: Problem, line: Mapping[str, Any] | None, settings: CurateSe
     problem = replace(problem, cluster=line["cluster"])
     if problem.drop is not None:
         return problem
-    if line.get("beside") and "beside_benchmark" in settings.rules:
+    if line["beside"]:
         said = f"says the same as {line['beside'][:8]}, which is a benchmark's problem"
         return replace(problem, drop="beside_benchmark", drop_why=said)
     if line["keeper"] != problem.id and "near_duplicate" in settings.rules:

@@ -73,6 +73,11 @@ def same_clusters(tmp_path: Path) -> None:
             store.delete(name)
         (tmp_path / "work" / "found" / ".bucket-00002.arrow.1a2b").write_bytes(b"half")
         assert near(names, **asked, name="near") == counts
+        # Of the one cluster with a benchmark's row the other is alone then.
+        without = asked | {"work": "without", "folder": "without"}
+        assert near(names, **without, name="without", benchmarks=False) == {
+            "compared": 249, "clusters": 49, "members": 98, "repeats": 49
+        }  # fmt: skip
     assert made(store) == first
     assert counts == {"compared": 250, "clusters": 50, "members": 100, "repeats": 50}
 

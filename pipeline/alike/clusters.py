@@ -34,8 +34,12 @@ out as a benchmark's, so that nothing of the cluster stays."""
 _MANY, _MANY_WITH_NUMBERS = 8, 32
 """Rows of one key from which on a template is looked for: with up to two different numbers, and with more."""
 _PAIRS_AT_ONCE = 1 << 20
-_ENOUGH_ALIKE = 8
-"""Earlier rows that a row of a large group is found to be like, after which no more are looked for."""
+_ENOUGH_ALIKE = 32
+"""Earlier rows that a row of a large group is found to be like, after which it is compared only with rows that are like
+none before them: those stay, and one of them may be a benchmark's."""
+
+_SURELY_FOUND = 0.85
+"""The similarity from which on no pair is missed for sharing no band: one in 10^17 is."""
 
 Stars = tuple[Array, Array, Array]
 """Rows that are in a cluster, each with its keeper and its similarity to it."""
@@ -52,8 +56,8 @@ def clusters(tables: Iterable[pa.Table], *, settings: NearSettings) -> pa.Table:
     order = np.lexsort((first, table["key"].to_numpy()))
     table = table.take(pa.array(order)).combine_chunks()
     bounds = _bounds(table["key"].to_numpy())
-    sketches = _sketches(found, several[order], table["numbers"].to_numpy(), bounds, settings)
-    rows, keepers, similar = _all_stars(sketches, bounds)
+    sketches = _sketches(found, several[order], table, bounds, settings)
+    rows, keepers, similar = _all_stars(sketches, bounds, table["dropped"].to_numpy())
     ids = table["id"].combine_chunks() if len(table) else pa.array([], pa.binary(16))
     kept = ids.take(pa.array(keepers))
     beside = pc.if_else(table["dropped"].take(pa.array(keepers)), kept, pa.scalar(None, kept.type))
@@ -67,13 +71,16 @@ def _several(keys: Array) -> Array:
     return np.flatnonzero(counts[place] > 1)
 
 
-def _sketches(found: Gathered, rows: Array, numbers: Array, bounds: Array, settings: NearSettings) -> Sketches:
-    """The sketches of some rows, each hash weighted by how rare it is; `numbers` counts each row's different ones."""
+def _sketches(found: Gathered, rows: Array, table: pa.Table, bounds: Array, settings: NearSettings) -> Sketches:
+    """The sketches of some rows, each hash weighted by how rare it is; `table` is what is short of these rows."""
     values, starts = arranged(found, rows)
-    numbers = np.minimum(numbers, len(settings.similarity) - 1)
+    numbers = np.minimum(table["numbers"].to_numpy(), len(settings.similarity) - 1)
     # What all of a template have in common is no likeness: where many rows have one key, rare is what few of them have.
     sizes = np.diff(bounds)
     many = sizes >= np.where(numbers[bounds[:-1]] < len(settings.similarity) - 1, _MANY, _MANY_WITH_NUMBERS)
+    # But many rewordings of a benchmark's problem are no template: with its numbers and its answer they are its copies.
+    dropped = np.append(0, np.cumsum(table["dropped"].to_numpy()))
+    many &= (numbers[bounds[:-1]] == 0) | (dropped[bounds[1:]] == dropped[bounds[:-1]])
     weights = weighed(values, starts[bounds[1:]], sizes * many, found)
     return Sketches(values, weights, starts, np.array(settings.similarity)[numbers])
 
@@ -83,8 +90,11 @@ def _bounds(key: Array) -> Array:
     return np.append(np.flatnonzero(changes(key)), len(key))
 
 
-def _all_stars(sketches: Sketches, bounds: Array) -> Stars:
-    """The stars of all groups: of small ones by every pair, of large ones by the likely pairs."""
+def _all_stars(sketches: Sketches, bounds: Array, dropped: Array) -> Stars:
+    """The stars of all groups: of small ones by every pair, of large ones by the likely pairs.
+
+    `dropped` says which rows are a benchmark's; they come first in their group, and all others are compared with them.
+    """
     starts, sizes = bounds[:-1], np.diff(bounds)
     small = sizes <= SMALL_GROUP
     rows = np.arange(bounds[-1])
@@ -92,7 +102,9 @@ def _all_stars(sketches: Sketches, bounds: Array) -> Stars:
     if not small.all():
         group = np.repeat(np.arange(len(sizes)), sizes)
         large = rows[~small[group]]
-        edges = _likely(sketches, large, group[large])
+        held_out = np.flatnonzero(dropped & ~small[group] & (sketches.wanted < _SURELY_FOUND))
+        beside = _alike_later(sketches, held_out, bounds[group[held_out] + 1])
+        edges = _likely(sketches, large, group[large], beside)
         # LSH misses some: in what hangs together and is small, every pair is compared after all.
         label = components(len(rows), edges[0], edges[1])
         order = np.argsort(label, kind="stable")
@@ -114,12 +126,26 @@ def _small_stars(sketches: Sketches, order: Array, starts: Array, sizes: Array) 
     return found
 
 
-def _likely(sketches: Sketches, rows: Array, groups: Array) -> tuple[Array, Array, Array]:
-    """The likely pairs that are alike, and how much; a row that is like many before it is compared no further."""
-    found: list[tuple[Array, ...]] = [_alike(sketches, rows[:0], rows[:0])]
-    before = np.zeros(len(sketches.starts) - 1, np.int64)
+def _alike_later(sketches: Sketches, rows: Array, ends: Array) -> tuple[Array, Array, Array]:
+    """The pairs of each row with those after it, up to its end, that are alike, and how much."""
+    found = [_alike(sketches, rows[:0], rows[:0])]
+    for row, end in zip(rows.tolist(), ends.tolist(), strict=True):
+        found.append(_alike(sketches, np.full(end - row - 1, row), np.arange(row + 1, end)))
+    a, b, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return a, b, similarity
+
+
+def _likely(
+    sketches: Sketches, rows: Array, groups: Array, known: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    """The likely pairs that are alike, and how much; a row that is like many before it is compared with few more.
+
+    `known` are pairs that were found before.
+    """
+    found = [known]
+    before = np.bincount(known[1], minlength=len(sketches.starts) - 1)
     for a, b in likely_pairs(sketches, rows, groups):
-        few = before[b] < _ENOUGH_ALIKE
+        few = (before[b] < _ENOUGH_ALIKE) | (before[a] == 0)
         found.append(_alike(sketches, a[few], b[few]))
         before += np.bincount(found[-1][1], minlength=len(before))
     a, b, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -28,6 +28,8 @@ _AT_ONCE = 1 << 20
 _WRITTEN_AT_ONCE = 1 << 18
 _COUNTED_AT_ONCE = 1 << 21
 """Hashes that are counted in one go: more are counted by ranges of what they may be."""
+_SAMPLE = 1 << 16
+"""Hashes of which it is told where they lie."""
 _RESIDENT_BYTES = 48 << 20
 """Of a larger file nothing stays in memory between two uses."""
 _LEAST_ROWS = 1000
@@ -48,16 +50,15 @@ class Flat:
     def of(cls, parts: Iterable[Array], dtype: Any) -> "Flat":
         """The parts one after another; raises Stop where there is no room for them."""
         size = np.dtype(dtype).itemsize
-        with tempfile.TemporaryFile() as file:
-            try:
+        try:
+            with tempfile.TemporaryFile() as file:
                 count = sum(file.write(np.ascontiguousarray(part, dtype).data) for part in parts) // size
                 if count == 0:
                     file.write(b"-")  # nothing can't be mapped
                 file.flush()
-            except OSError as error:
-                where = tempfile.gettempdir()
-                raise Stop(f"no room for temporary files in {where} ({error}): set TMPDIR to a larger disk") from error
-            mapped, number = mmap.mmap(file.fileno(), 0), os.dup(file.fileno())
+                mapped, number = mmap.mmap(file.fileno(), 0), os.dup(file.fileno())
+        except OSError as error:
+            raise Stop(f"no room for temporary files ({error}): set TMPDIR to a folder on a larger disk") from error
         weakref.finalize(mapped, os.close, number)
         return cls(np.frombuffer(mapped, dtype, count), mapped, number)
 
@@ -134,8 +135,7 @@ def weighed(values: Flat, ends: Array, many: Array, found: Gathered) -> Flat:
     `ends` says where each group's values end, `many` how many rows it has, or 0 where it has too few to tell.
     """
     weights = Flat.of((np.zeros(len(part)) for _, part in values.parts()), np.float32)
-    ranges = -(-len(found.hashes.values) // _COUNTED_AT_ONCE)
-    edges = np.linspace(0, 1 << 32, ranges + 1).astype(np.int64).tolist()
+    edges = _edges(found.hashes)
     of = max(len(found.rows), _LEAST_ROWS)
     for low, high in itertools.pairwise(edges):
         hashes, counts = np.unique(_between(found.hashes, low, high)[1], return_counts=True)
@@ -155,6 +155,18 @@ def weighed(values: Flat, ends: Array, many: Array, found: Gathered) -> Flat:
             weights.values[at[part]] = weight[part]
             weights.rest()
     return weights
+
+
+def _edges(hashes: Flat) -> list[int]:
+    """The ends of ranges in which about equally many hashes lie: of long texts only the smallest are kept."""
+    ranges = -(-len(hashes.values) // _COUNTED_AT_ONCE)
+    inner = np.quantile(_sample(hashes), np.arange(1, ranges) / ranges) if ranges > 1 else np.empty(0)
+    return [0, *np.unique(inner.astype(np.int64)).tolist(), 1 << 32]
+
+
+def _sample(hashes: Flat) -> Array:
+    every = -(-len(hashes.values) // _SAMPLE)
+    return np.concatenate([part[(-at) % every :: every] for at, part in hashes.parts()])
 
 
 def _between(flat: Flat, low: int, high: int) -> tuple[Array, Array]:
