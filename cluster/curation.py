@@ -44,6 +44,11 @@ class Curation:
         """The folder of what lies between the stages; it is deleted at the end."""
         return f"{self.folder}/work"
 
+    @property
+    def slices(self) -> str:
+        """The file that says how the sources were cut: it is written when the reading begins."""
+        return f"{self.work}/slices.json"
+
     def parts(self, name: str) -> list[str]:
         """The parts of one shard file, before they are joined."""
         place = f"{self.work}/parts/{name.removesuffix('.parquet')}"
@@ -76,14 +81,13 @@ def shard_name(number: int) -> str:
 
 def cut(sources: Sequence[Source], to: Curation) -> list[Reading]:
     """All slices in order, as they were cut when the reading began: a data set on the Hub may be another by now."""
-    name = f"{to.work}/slices.json"
-    if not to.store.exists(name):
+    if not to.store.exists(to.slices):
         # A mark tells by its number which rows are read: without the cut that it was made for it tells nothing.
         to.store.delete_folder(f"{to.work}/read")
         to.store.delete_folder(f"{to.work}/parts")
         parts = [(number, asdict(part)) for number, source in enumerate(sources) for part in _slices(source, to)]
-        to.store.write_json(name, parts)
-    kept = to.store.read_json(name)
+        to.store.write_json(to.slices, parts)
+    kept = to.store.read_json(to.slices)
     return [Reading(number, sources[source], Slice(**part)) for number, (source, part) in enumerate(kept)]
 
 

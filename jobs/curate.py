@@ -76,16 +76,17 @@ def work(recipe: Recipe) -> Summary:
     if step.state() == "done":
         summary = previous(recipe, "curate")
         return nothing_new(summary) if "calls" in summary else summary
-    store = store_of(recipe)
-    show("first rows", first_lines(recipe, hub=True))
+    store, made = store_of(recipe), f"{step.folder}/made.json"
+    to = Curation(store, step.folder, recipe.curate, recipe.shards, f"{recipe.name}-curate")
+    # Once the reading has begun its rows are known to be right, and what a data set was cut from may be gone.
+    if step.state() != "begun" or not (store.exists(to.slices) or store.exists(made)):
+        show("first rows", first_lines(recipe, hub=True))
     with session(recipe.cluster):
         _keep_layout(recipe, store)
         step.begin()
-        benchmarks = _benchmarks(recipe, store)
-        to = Curation(store, step.folder, recipe.curate, recipe.shards, f"{recipe.name}-curate")
-        held_out = held_out_problems(recipe, store)
-        made = f"{step.folder}/made.json"
         if not store.exists(made):
+            benchmarks = _benchmarks(recipe, to)
+            held_out = held_out_problems(recipe, store)
             told = _made(recipe, to, held_out)
             counts = counted(to, to.folder)
             all_there(to, counts)
@@ -145,21 +146,26 @@ def _together(told: Summary, more: Summary) -> Summary:
     return both
 
 
-def _benchmarks(recipe: Recipe, store: Store) -> Summary:
-    """Check each benchmark as it is, then write its problems; a task each."""
+def _benchmarks(recipe: Recipe, to: Curation) -> Summary:
+    """Check each benchmark as it is, then write its problems; a task each. Once written they are not read again."""
     if not recipe.evaluate.benchmarks:
         return {}
+    # Their own folder may be from another recipe; the mark is gone with that one's problems.
+    mark = f"{to.work}/benchmarks.json"
 
     def one(item: tuple[str, Source]) -> tuple[str, ProblemCounts]:
         name, source = item
         check(name, source)
-        to = Curation(store, benchmark_folder(name), BENCHMARK_RULES, BENCHMARK_SHARDS, name)
-        counts = small(source, to)
+        its = Curation(to.store, benchmark_folder(name), BENCHMARK_RULES, BENCHMARK_SHARDS, name)
+        counts = small(source, its)
         complete([source], counts.sources)
         return name, counts
 
-    done = dict(each(list(recipe.evaluate.benchmarks.items()), one, name=f"{recipe.name}-benchmarks"))
-    return {name: done[name].as_json() for name in recipe.evaluate.benchmarks}
+    if not to.store.exists(mark):
+        done = dict(each(list(recipe.evaluate.benchmarks.items()), one, name=f"{recipe.name}-benchmarks"))
+        to.store.write_json(mark, {name: done[name].as_json() for name in recipe.evaluate.benchmarks})
+    told: Summary = to.store.read_json(mark)
+    return told
 
 
 def _keep_layout(recipe: Recipe, store: Store) -> None:

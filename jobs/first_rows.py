@@ -13,7 +13,8 @@ _ANSWER_CHARS = 30
 def first_lines(recipe: Recipe, *, hub: bool) -> list[tuple[str, str]]:
     """A line a source: its first rows, what the rules on one row would drop of them, and an example.
 
-    What lies on the Hub is read only with `hub`. Raises Stop for a source whose rows lack a field of the recipe.
+    What lies on the Hub is read only with `hub`. A warning stands below its source's line. Raises Stop for a source
+    whose rows lack a field of the recipe.
     """
     lines = [(f"source {source.name}", _line(source, recipe.curate, hub=hub)) for source in recipe.sources]
     held_out = recipe.evaluate.benchmarks.items()
@@ -30,7 +31,7 @@ def _line(source: Source, settings: CurateSettings, *, hub: bool) -> str:
     reasons = ", ".join(f"{name} {count}" for name, count in ordered[:_REASONS_SHOWN])
     more = ", ..." if len(ordered) > _REASONS_SHOWN else ""
     said = f"{found.rows} read, {found.dropped.total()} would be dropped{f' ({reasons}{more})' if reasons else ''}"
-    if found.example is None:
-        return said
-    prompt, answer = found.example.prompt, found.example.answer
-    return f"{said}; such as: {safe(shortened(prompt))} -> {safe(shortened(answer, most=_ANSWER_CHARS))}"
+    if found.example is not None:
+        prompt, answer = found.example.prompt, found.example.answer
+        said += f"; such as: {safe(shortened(prompt))} -> {safe(shortened(answer, most=_ANSWER_CHARS))}"
+    return said if found.warning is None else f"{said}\nwarning: {safe(found.warning)}"

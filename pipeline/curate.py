@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
@@ -71,6 +71,9 @@ ALWAYS_ON = ALWAYS | {"duplicate", "in_benchmark"}
 
 class CurateSettings(RowSettings):
     """Which problems are kept."""
+
+    # What it takes out is gone from `rules`.
+    operational: ClassVar[frozenset[str]] = frozenset({"without"})
 
     rules: tuple[Rule, ...] = DEFAULT_RULES
     """The rules that drop a problem. no_prompt, no_answer, bad_gold, duplicate and in_benchmark always hold;

@@ -6,7 +6,7 @@ open-r1 keeps 0.1 to 0.9 of its student (scripts/pass_rate_filtering), s1 what t
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,8 @@ UNMEASURED = "unmeasured"
 
 class DifficultySettings(Settings):
     """How hard problems are for a model, and which are kept: those with above < pass rate < below."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"unmeasured"})
 
     engine: str = "student"
     """Who is asked: student (before training), teacher, or a name of evaluate.teachers."""

@@ -1,10 +1,12 @@
 """Curating on Ray: every stage in one run, the same problems after a kill, and nothing bought twice."""
 
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny import recipe, run, start, succeed, summary
@@ -143,6 +145,26 @@ def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) ->
     assert ended.stderr.splitlines()[-1] == (
         "error: benchmark odd has no problems: nothing could match it; give its problems or take it out"
     )
+
+
+def test_a_run_that_has_read_everything_goes_on_without_its_sources(tmp_path: Path, asked: Path) -> None:
+    far = {}
+    for name in ("source", "benchmark"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"problem": [HELD_OUT], "answer": ["145"]}), tmp_path / name / "train.parquet")
+        far[name] = {"name": name, "format": "hf", "path": str(tmp_path / name), "stream": True}
+    # That it has too few rows is seen when every stage is done: it stops there, as a kill would.
+    source, odd = json.dumps([{**far["source"], "rows": 2}]), json.dumps({"odd": far["benchmark"]})
+    overrides = [f"sources={source}", f"evaluate.benchmarks={odd}", "difficulty=null"]
+    before = run("curate", asked, *overrides)
+    assert "first rows" in before.stdout and "such as: The sum of 48" in before.stdout
+    shutil.rmtree(tmp_path / "source")
+    shutil.rmtree(tmp_path / "benchmark")
+    after = run("curate", asked, *overrides)
+    assert "first rows" not in after.stdout
+    for ended in (before, after):
+        assert ended.returncode == 1
+        assert ended.stderr.splitlines()[-1].startswith("error: source source has 1 rows and must have 2:")
 
 
 AGAIN = (

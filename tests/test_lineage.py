@@ -1,11 +1,16 @@
 """Lineage: a finished folder is trusted by the recipe that made it, and by no other."""
 
 from pathlib import Path
+from typing import ClassVar
 
+from pydantic import Field
+
+from pipeline.curate import CurateSettings
+from pipeline.difficulty import DifficultySettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.generate import Sampling
 from pipeline.lineage import begin, finish, state
-from pipeline.settings import fingerprint
+from pipeline.settings import Settings, fingerprint, identity
 from pipeline.store import Store
 
 
@@ -60,3 +65,48 @@ def test_a_fingerprint_changes_with_the_data_and_not_with_the_speed() -> None:
         fingerprint("distill", [teacher()], Sampling(max_tokens=8)),
     ]
     assert len({mine, *other}) == 5
+
+
+def test_what_a_recipe_could_say_later_leaves_finished_runs_as_they_are() -> None:
+    # Computed by the version before the fields were added: of these runs nothing must be made again.
+    curate, difficulty = "d01bc21f3ba814a833c59706214f25d7", "10f36d65a72a148e768edd1dd6b12a9f"
+    assert fingerprint(CurateSettings()) == fingerprint(CurateSettings(without=())) == curate
+    assert fingerprint(DifficultySettings()) == fingerprint(DifficultySettings(unmeasured="keep")) == difficulty
+    assert fingerprint({"a": [DifficultySettings(draws=8, below=0.9)]}) == "0d9c2934dfbeddb24e7376a9d4d32ef1"
+    rules = tuple(rule for rule in CurateSettings().rules if rule not in ("image", "proof"))
+    taken_out = "0723b992f07da0456320239ee76daf99"
+    assert (
+        fingerprint(CurateSettings(without=("image", "proof"))) == fingerprint(CurateSettings(rules=rules)) == taken_out
+    )
+    assert fingerprint(DifficultySettings(unmeasured="drop")) != difficulty
+
+
+def test_a_later_field_counts_from_where_it_is_not_its_default() -> None:
+    class Inner(Settings):
+        operational: ClassVar[frozenset[str]] = frozenset({"speed"})
+        depth: int = 1
+        speed: int = 1
+
+    class Before(Settings):
+        width: int = 2
+
+    class After(Before):
+        later: ClassVar[frozenset[str]] = frozenset({"inner", "names"})
+        inner: Inner = Inner()
+        names: list[str] = Field(default_factory=lambda: ["a"])
+
+    assert identity(After()) == identity(Before()) == {"width": 2}
+    assert identity(After(inner=Inner(speed=9), names=["a"])) == {"width": 2}
+    assert identity(After(inner=Inner(depth=9))) == {"width": 2, "inner": {"depth": 9}}
+    assert identity(After(names=[])) == {"width": 2, "names": []}
+
+
+def test_what_stays_out_of_the_identity_is_a_field() -> None:
+    kinds, seen = [Settings], 0
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        assert kind.operational | kind.later <= set(kind.model_fields), kind
+        assert not kind.operational & kind.later, kind
+        seen += bool(kind.operational | kind.later)
+    assert seen >= 3
