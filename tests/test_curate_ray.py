@@ -9,8 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tiny import recipe, run, start, succeed, summary
+from tiny import alone, recipe, run, start, succeed, summary
 
+from cluster.session import session
+from jobs.curate import work
+from jobs.recipe_file import load
+from pipeline.errors import Stop
 from pipeline.record import problem_id
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
@@ -147,24 +151,25 @@ def test_a_benchmark_without_problems_is_refused(tmp_path: Path, asked: Path) ->
     )
 
 
-def test_a_run_that_has_read_everything_goes_on_without_its_sources(tmp_path: Path, asked: Path) -> None:
-    far = {}
-    for name in ("source", "benchmark"):
-        (tmp_path / name).mkdir()
-        pq.write_table(pa.table({"problem": [HELD_OUT], "answer": ["145"]}), tmp_path / name / "train.parquet")
-        far[name] = {"name": name, "format": "hf", "path": str(tmp_path / name), "stream": True}
-    # That it has too few rows is seen when every stage is done: it stops there, as a kill would.
-    source, odd = json.dumps([{**far["source"], "rows": 2}]), json.dumps({"odd": far["benchmark"]})
-    overrides = [f"sources={source}", f"evaluate.benchmarks={odd}", "difficulty=null"]
-    before = run("curate", asked, *overrides)
-    assert "first rows" in before.stdout and "such as: The sum of 48" in before.stdout
-    shutil.rmtree(tmp_path / "source")
-    shutil.rmtree(tmp_path / "benchmark")
-    after = run("curate", asked, *overrides)
-    assert "first rows" not in after.stdout
-    for ended in (before, after):
-        assert ended.returncode == 1
-        assert ended.stderr.splitlines()[-1].startswith("error: source source has 1 rows and must have 2:")
+def goes_on_without_its_sources(folder: Path) -> None:
+    recipe = load(str(folder / "recipe.yaml"))
+    with session(recipe.cluster):
+        for there in (True, False):
+            # That it has too few rows is seen when every stage is done: it stops there, as a kill would.
+            with pytest.raises(Stop, match=r"^source far has 1 rows and must have 2:"):
+                work(recipe)
+            if there:
+                shutil.rmtree(folder / "far")
+
+
+def test_a_run_that_has_read_everything_goes_on_without_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    pq.write_table(pa.table({"problem": [HELD_OUT], "answer": ["145"]}), tmp_path / "far" / "train.parquet")
+    far = {"name": "far", "format": "hf", "path": str(tmp_path / "far"), "stream": True}
+    held_out = {"benchmarks": {"odd": {**far, "name": "odd"}}}
+    sources, rules = [{**far, "rows": 2}], {"rules": ["duplicate"]}
+    recipe(tmp_path, tmp_path / "none.jsonl", sources=sources, evaluate=held_out, curate=rules, shards=1)
+    alone(goes_on_without_its_sources, tmp_path)
 
 
 AGAIN = (
