@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from pipeline.errors import Stop
 
@@ -127,6 +129,21 @@ def parquet_count(path: str) -> int:
     """The rows of a file, from its footer."""
     with _parquet(path) as file:
         return int(file.metadata.num_rows)
+
+
+def file_content(path: str) -> bytes:
+    """The hash of what a file holds; it is kept, and made anew when size or time of change are others."""
+    found = Path(path).stat()
+    return _content(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _content(path: str, size: int, changed_ns: int) -> bytes:
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.digest()
 
 
 def _parquet(path: str) -> pq.ParquetFile:

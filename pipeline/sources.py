@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,13 +17,14 @@ from pydantic import AfterValidator, Field
 
 from pipeline.errors import BadRecipe, Stop
 from pipeline.gym import gym_gold
-from pipeline.hf_sets import HfSet, hf_rows, hf_slices
+from pipeline.hf_sets import HfSet, folder_content, hf_rows, hf_slices
 from pipeline.record import Kind
 from pipeline.settings import Settings
 from pipeline.source_fields import as_text, has_field, value_of
 from pipeline.source_files import (
     Slice,
     Unreadable,
+    file_content,
     jsonl_count,
     jsonl_rows,
     jsonl_slices,
@@ -186,23 +186,14 @@ def size_of(source: Source) -> int | None:
 
 def content(source: Source) -> str:
     """What a source's files hold, as a hash; empty for sources that are named rather than held in files."""
+    if isinstance(source, HfSource):
+        return folder_content(source.path)
     if not isinstance(source, FileSource):
         return ""
     digest = xxhash.xxh3_128()
     for path in _paths(source):
-        found = Path(path).stat()
-        digest.update(_content(path, found.st_size, found.st_mtime_ns))
+        digest.update(file_content(path))
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _content(path: str, size: int, changed_ns: int) -> bytes:
-    """The hash of a file; size and time of change are there to notice a change, not to tell files apart."""
-    digest = xxhash.xxh3_128()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.digest()
 
 
 def read(source: Source, part: Slice) -> Iterator[Raw]:
@@ -234,7 +225,10 @@ def _rows(source: FileSource | HfSource, part: Slice) -> Iterator[dict[str, Any]
 
 
 def _hf(source: HfSource) -> HfSet:
-    return HfSet(source.name, source.path, source.config, source.split, source.revision, source.stream)
+    named = [name for name in source.fields.model_dump().values() if name is not None]
+    # A name with dots is that of a column, or begins with one.
+    columns = frozenset([*named, *(name.split(".")[0] for name in named)])
+    return HfSet(source.name, source.path, source.config, source.split, source.revision, source.stream, columns)
 
 
 def _checked(
