@@ -30,7 +30,8 @@ def _cluster() -> Iterator[str]:
             *("--node-ip-address=127.0.0.1", f"--port={ports[0]}", f"--temp-dir={folder}"),
             *(f"--dashboard-port={ports[1]}", f"--dashboard-agent-listen-port={ports[2]}"),
         ]
-        environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+        # Data sets that tests make must not stay in the user's store of them.
+        environment = os.environ | {"RAY_AUTH_MODE": "disabled", "HF_DATASETS_CACHE": f"{folder}/datasets"}
         ray = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
             _wait_for(ports[0], ray)

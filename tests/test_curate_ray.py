@@ -57,10 +57,12 @@ def lines(path: Path, *rows: object) -> Path:
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Path:
-    """A recipe over two sources with different fields, a benchmark and a band of difficulty."""
-    first = [{"problem": text, "answer": ANSWERS[text]} for text in (TOM, OTHER, EASY, HELD_OUT, SOLD_AGAIN)]
+    """A recipe over three sources with different fields, a benchmark and a band of difficulty."""
+    first = [{"problem": text, "answer": ANSWERS[text]} for text in (TOM, EASY, HELD_OUT, SOLD_AGAIN)]
     shown = {"problem": TOM + " See the figure below.", "answer": 35}
     second = [{"question": {"text": text}, "solution": f"... #### {ANSWERS[text]}"} for text in (ANN, HARD, TOM)]
+    (tmp_path / "third").mkdir()
+    lines(tmp_path / "third" / "train.jsonl", {"messages": [{"content": OTHER}], "answer": ANSWERS[OTHER], "more": {}})
     answered = lines(
         tmp_path / "answered.jsonl",
         *(
@@ -76,6 +78,13 @@ def asked(tmp_path: Path) -> Path:
             "path": str(lines(tmp_path / "second.jsonl", *second)),
             "fields": {"prompt": "question.text", "answer": "solution"},
             "answer_regex": "#### (.+)",
+        },
+        {
+            "name": "third",
+            "format": "hf",
+            "path": str(tmp_path / "third"),
+            "fields": {"prompt": "messages.0.content"},
+            "licence": "CC0",
         },
     ]
     held_out = lines(
@@ -117,6 +126,7 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
     rates = {row["prompt"]: (row["pass_rate"], row["pass_draws"]) for row in rows if row["pass_draws"]}
     assert rates == {TOM: (0.5, 2), OTHER: (0.5, 2), EASY: (1.0, 2), HARD: (0.0, 2)}
     by_prompt = {row["prompt"]: row for row in rows}
+    assert (by_prompt[OTHER]["source"], by_prompt[OTHER]["answer"]) == ("third", "36")
     assert by_prompt[ANN]["cluster"] == by_prompt[TOM]["cluster"] != by_prompt[OTHER]["cluster"]
     told = summary(tmp_path, "curate")
     assert (told["in"], told["kept"], told["calls"]["bought"]) == (9, 2, 8)
@@ -136,6 +146,8 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
         time.sleep(0.02)
     broken.send_signal(signal.SIGKILL)
     broken.communicate()
+    cut = [part for source, part in json.loads((work / "slices.json").read_text()) if source == 2]
+    assert [(part["start"], part["stop"], len(part["version"])) for part in cut] == [(0, 1, 32)]
     succeed("curate", asked, f"storage={tmp_path / 'broken'}")
     assert problems(tmp_path / "broken") == problems(tmp_path / "runs")
     assert told["difficulty"] == {"measured": 4, "unmeasured": 0}
