@@ -62,7 +62,7 @@ def asked(tmp_path: Path) -> Path:
     shown = {"problem": TOM + " See the figure below.", "answer": 35}
     second = [{"question": {"text": text}, "solution": f"... #### {ANSWERS[text]}"} for text in (ANN, HARD, TOM)]
     (tmp_path / "third").mkdir()
-    lines(tmp_path / "third" / "train.jsonl", {"messages": [{"content": OTHER}], "answer": ANSWERS[OTHER], "more": {}})
+    third = {"messages": [{"content": OTHER}], "answer": ANSWERS[OTHER], "more": {"n": 1}}
     answered = lines(
         tmp_path / "answered.jsonl",
         *(
@@ -81,8 +81,8 @@ def asked(tmp_path: Path) -> Path:
         },
         {
             "name": "third",
-            "format": "hf",
-            "path": str(tmp_path / "third"),
+            "format": "jsonl",
+            "path": str(lines(tmp_path / "third" / "train.jsonl", third)),
             "fields": {"prompt": "messages.0.content"},
             "licence": "CC0",
         },
@@ -139,7 +139,9 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
         ("first", SOLD_AGAIN),
     ]
     assert {row["cluster"] for row in shown} == {by_prompt[TOM]["cluster"], problem_id(SOLD)}
-    broken = start("curate", asked, f"storage={tmp_path / 'broken'}")
+    # The same row as a data set's: cut, stored and read on the cluster.
+    again = (f"storage={tmp_path / 'broken'}", "sources.2.format=hf", f"sources.2.path={tmp_path / 'third'}")
+    broken = start("curate", asked, *again)
     work = tmp_path / "broken" / "made" / "problems" / "work"
     while not list(work.glob("settled/*.parquet")):
         assert broken.poll() is None, broken.communicate()
@@ -148,7 +150,7 @@ def test_every_stage_drops_what_it_must_and_a_kill_changes_no_problem(tmp_path: 
     broken.communicate()
     cut = [part for source, part in json.loads((work / "slices.json").read_text()) if source == 2]
     assert [(part["start"], part["stop"], len(part["version"])) for part in cut] == [(0, 1, 32)]
-    succeed("curate", asked, f"storage={tmp_path / 'broken'}")
+    succeed("curate", asked, *again)
     assert problems(tmp_path / "broken") == problems(tmp_path / "runs")
     assert told["difficulty"] == {"measured": 4, "unmeasured": 0}
     assert beside(tmp_path / "broken" / "made" / "problems") == [("odd", SOLD, SOLD_AGAIN)]
