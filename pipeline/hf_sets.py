@@ -35,7 +35,7 @@ class HfSet:
     revision: str | None
     stream: bool = False
     columns: frozenset[str] | None = None
-    """The columns that are read; of the others the rows have the names alone. None means all."""
+    """The columns whose values are read; of the others only the names count. None means all."""
 
     def reads(self, column: str) -> bool:
         """Whether a column's values are asked for."""
