@@ -173,12 +173,15 @@ def goes_on_without_its_sources(folder: Path) -> None:
             with pytest.raises(Stop, match=r"^source far has 1 rows and must have 2:"):
                 work(recipe)
             if there:
-                shutil.rmtree(folder / "far")
+                shutil.rmtree(folder / "rows")
 
 
 def test_a_run_that_has_read_everything_goes_on_without_its_sources(tmp_path: Path) -> None:
-    (tmp_path / "far").mkdir()
-    pq.write_table(pa.table({"problem": [HELD_OUT], "answer": ["145"]}), tmp_path / "far" / "train.parquet")
+    for name in ("far", "rows"):
+        (tmp_path / name).mkdir()
+    # Its files lie elsewhere, as those of a set on the Hub do: without them it is the same set, and can't be read.
+    (tmp_path / "far" / "README.md").write_text("---\nconfigs:\n- {config_name: x, data_files: ../rows/*}\n---\n")
+    pq.write_table(pa.table({"problem": [HELD_OUT], "answer": ["145"]}), tmp_path / "rows" / "train.parquet")
     far = {"name": "far", "format": "hf", "path": str(tmp_path / "far"), "stream": True}
     held_out = {"benchmarks": {"odd": {**far, "name": "odd"}}}
     sources, rules = [{**far, "rows": 2}], {"rules": ["duplicate"]}
