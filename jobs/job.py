@@ -65,11 +65,16 @@ def main(job: Job) -> None:
     except Stop as error:
         sys.exit(_say(error, code=1))
     except (RayError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        said = f"{lines[-1][:300]}: what was bought is kept, run the same command again"
-        sys.exit(_say(Stop(said), code=1))
+        sys.exit(_say(Stop(f"{reason(error)}: what was bought is kept, run the same command again"), code=1))
     except KeyboardInterrupt:
         sys.exit(_say(Stop("interrupted; the same command goes on from here"), code=130))
+
+
+def reason(error: Exception) -> str:
+    """What an error came from, in one line; Ray tells that first, and its own advice last."""
+    first, _, _ = str(error).partition("The above exception was the direct cause")
+    lines = [line.strip() for line in first.splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1][:300]
 
 
 def run(job: Job, recipe: Recipe) -> Summary:
