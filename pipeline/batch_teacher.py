@@ -131,7 +131,8 @@ class BatchTeacher:
         for batch in list(self._batches):
             for key in keys:
                 batch.worst.pop(key, None)
-            if not batch.worst:
+            # While one batch is closed, another shard may be through with the next and take it away.
+            if not batch.worst and batch in self._batches:
                 self._batches.remove(batch)
                 await batch.leases.close()
                 self.store.delete(f"{self._folder}/{batch.mark}.json")

@@ -98,6 +98,20 @@ def test_a_batch_gives_the_plain_endpoints_answers_at_half_the_price(tmp_path: P
     asyncio.run(both())
 
 
+def test_two_batches_that_two_shards_need_no_more_at_once_are_both_forgotten(tmp_path: Path) -> None:
+    async def both_at_once() -> None:
+        async with served() as api:
+            store, wanted = Store(str(tmp_path)), calls(20)
+            async with teacher(settings(f"{api.url}/v1", calls=10), store) as engine:
+                await asyncio.gather(*(engine.answer(call) for call in wanted))
+                assert len(noted(store)) == 2
+                halves = [[call.key for call in half] for half in (wanted[:10], wanted[10:])]
+                await asyncio.gather(*map(engine.bought, halves))
+                assert noted(store) == []
+
+    asyncio.run(both_at_once())
+
+
 @pytest.mark.parametrize("knows_its_id", [True, False])
 def test_a_batch_that_was_sent_before_a_kill_is_taken_over_and_not_sent_again(
     tmp_path: Path, knows_its_id: bool
