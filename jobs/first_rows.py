@@ -3,7 +3,7 @@
 from jobs.recipe import Recipe
 from jobs.shown import safe
 from pipeline.curate import BENCHMARK_RULES, CurateSettings
-from pipeline.first_rows import first_rows, shortened
+from pipeline.first_rows import beginning, first_rows
 from pipeline.sources import HfSource, Source
 
 _REASONS_SHOWN = 3
@@ -33,5 +33,5 @@ def _line(source: Source, settings: CurateSettings, *, hub: bool) -> str:
     said = f"{found.rows} read, {found.dropped.total()} would be dropped{f' ({reasons}{more})' if reasons else ''}"
     if found.example is not None:
         prompt, answer = found.example.prompt, found.example.answer
-        said += f"; such as: {safe(shortened(prompt))} -> {safe(shortened(answer, most=_ANSWER_CHARS))}"
+        said += f"; such as: {safe(beginning(prompt))} -> {safe(beginning(answer, most=_ANSWER_CHARS))}"
     return said if found.warning is None else f"{said}\nwarning: {safe(found.warning)}"

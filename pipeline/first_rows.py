@@ -122,17 +122,17 @@ def _wrong_place(source: Source, lacking: str, *, rows: int) -> str:
         found = next((raw.answer for raw in bare if raw.answer), None)
         if found is not None:
             said = f"answer_regex={source.answer_regex!r} finds no answer in any {of}"
-            return f"{said}; the first that they have is {shortened(found)!r}"
+            return f"{said}; the first that they have is {beginning(found)!r}"
     field = source.fields.prompt if lacking == "prompt" else source.fields.answer
     few = _limited(source, _FURTHER)
     assert not isinstance(few, GymSource)
     names = next(filter(None, (field_names(few, part) for part in slices(few))), [])
-    there = ", ".join([*map(shortened, names[:_SHOWN_FIELDS]), *(["..."] if len(names) > _SHOWN_FIELDS else [])])
+    there = ", ".join([*map(beginning, names[:_SHOWN_FIELDS]), *(["..."] if len(names) > _SHOWN_FIELDS else [])])
     said = f"none {of} has {'a' if lacking == 'prompt' else 'an'} {lacking} in field {field!r}"
     return f"{said}; set fields.{lacking} to the one that holds it, the first have: {there or 'no text at all'}"
 
 
-def shortened(text: str, *, most: int = _SHOWN_CHARS) -> str:
+def beginning(text: str, *, most: int = _SHOWN_CHARS) -> str:
     """The beginning of a text, in one line."""
     line = " ".join(text[: 10 * most].split())
     return line if len(line) <= most and len(text) <= 10 * most else f"{line[:most].rstrip()} ..."

@@ -109,6 +109,8 @@ def _placed(problem: Problem, line: Mapping[str, Any] | None, settings: CurateSe
     problem = replace(problem, cluster=line["cluster"])
     if problem.drop is not None:
         return problem
+    if line["beside"] and "beside_benchmark" not in settings.rules:
+        return problem
     if line["beside"]:
         said = f"says the same as {line['beside'][:8]}, which is a benchmark's problem"
         return replace(problem, drop="beside_benchmark", drop_why=said)

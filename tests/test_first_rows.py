@@ -15,7 +15,7 @@ from jobs.curate import plan
 from jobs.recipe_file import load
 from pipeline.curate import CurateSettings
 from pipeline.errors import Stop
-from pipeline.first_rows import FirstRows, first_rows, shortened
+from pipeline.first_rows import FirstRows, beginning, first_rows
 from pipeline.sources import Fields, FileSource, GymSource, HfSource, Source
 
 GOOD = {"problem": "How many legs do 3 cows and 2 hens have?", "answer": "16"}
@@ -162,9 +162,9 @@ def test_a_generator_is_looked_at_too_and_an_unknown_task_is_refused() -> None:
 
 
 def test_a_hostile_row_is_one_short_line() -> None:
-    assert shortened("a\n\tb  c") == "a b c"
-    assert shortened("x" * 1_000_000) == "x" * 60 + " ..."
-    assert shortened(" " * 1_000_000 + "x") == " ..."
+    assert beginning("a\n\tb  c") == "a b c"
+    assert beginning("x" * 1_000_000) == "x" * 60 + " ..."
+    assert beginning(" " * 1_000_000 + "x") == " ..."
 
 
 def test_a_dry_run_tells_the_first_rows_and_stops_at_a_wrong_field_without_ray(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_what_says_the_same_as_a_benchmarks_problem_goes_too() -> None:
     members = [line | {"id": one.id} for one in (held_out, near)]
     first, second = apart([held_out, near], members, ALL)
     assert (first.drop, second.drop) == ("benchmark_ngram", "beside_benchmark")
+    only = CurateSettings(rules=tuple(rule for rule in ALL.rules if rule != "beside_benchmark"))
+    assert apart([replace(near)], members, only)[0].drop is None
 
 
 def test_of_equal_prompts_the_first_source_stays() -> None:
