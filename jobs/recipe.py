@@ -7,7 +7,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
-from cluster.train import TrainSettings
 from jobs.recipe_checks import check_names
 from jobs.sections import DistillSettings, EstimateSettings, EvaluateSettings, ParaphrasesSettings, StudentSettings
 from pipeline.choose import ChooseSettings
@@ -18,6 +17,7 @@ from pipeline.llm_judge import JudgeSettings
 from pipeline.prompts import JUDGING, PROMPTS, check_template
 from pipeline.settings import Settings
 from pipeline.sources import Source
+from pipeline.training.settings import TrainSettings
 from pipeline.verify import VerifySettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,18 +1,23 @@
-"""Train the student on the data set, phase by phase, with DeepSpeed ZeRO-3 on Ray Train, and export model/."""
+"""Train the student on the data set, phase by phase, with DeepSpeed ZeRO-3 on Ray Train, and export model/.
+
+A phase that is done stays done as long as what it was made of is the same: another second phase leaves the first alone.
+"""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from cluster.models import probe
-from cluster.packs import PackMeta, make_packs, read_meta
+from cluster.packs import PackMeta
 from cluster.progress import watched
 from cluster.session import session
-from cluster.train import PhasePlan, fit, num_steps
+from cluster.training.fit import fit
+from cluster.training.plan import PhasePlan
 from jobs.curate import known_size
 from jobs.job import Job, Plan, Summary, main, number, previous, usd
+from jobs.phases import Prepared, prepared
 from jobs.recipe import Recipe
-from jobs.steps import Step, steps_of, store_of
+from jobs.steps import steps_of, store_of
 from pipeline import lineage
 from pipeline.store import Store
 
@@ -20,17 +25,19 @@ from pipeline.store import Store
 def plan(recipe: Recipe) -> Plan:
     """What would be trained, and what it would take."""
     settings = recipe.train
+    least, most = settings.workers
+    workers = f"{most}" if least == most else f"{least} to {most}"
     lines = [
         ("model", recipe.student.model),
-        ("workers", f"{settings.workers} x {settings.device}, ZeRO-3, {settings.dtype}"),
+        ("workers", f"{workers} x {settings.device}, ZeRO-3, {settings.dtype}"),
         ("step", f"{settings.batch_windows} windows of {number(settings.window)} tokens"),
     ]
     problems = known_size(recipe)
-    most = {generation.name: generation for generation in recipe.distill.generations}
+    ways = {generation.name: generation for generation in recipe.distill.generations}
     for phase in settings.phases:
         tokens = 0
         for name in phase.generations:
-            generation = most[name]
+            generation = ways[name]
             kept = problems * generation.problems * min(recipe.choose.per_problem, generation.draws)
             examples = min(kept * recipe.estimate.correct, recipe.choose.target.rows or math.inf)
             length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
@@ -44,15 +51,17 @@ def work(recipe: Recipe) -> Summary:
     steps = steps_of(recipe)
     if steps.train.state() == "done":
         return previous(recipe, "train")
-    steps.train.needs(steps.choose)
+    if any(phase.dataset is None for phase in recipe.train.phases):
+        steps.train.needs(steps.choose)
     probe(recipe.student.model)
     store = store_of(recipe)
     with session(recipe.cluster):
-        phases = [_phase(recipe, steps.train, number) for number in range(len(recipe.train.phases))]
+        # All are packed before any is trained: what is wrong with the last one's data is known at once.
+        phases = [phase for phase in prepared(recipe)]
+        summaries = [_trained(recipe, phase) for phase in phases]
         steps.train.begin()
-        last = _export_folder(recipe, steps.train, len(recipe.train.phases) - 1)
-        store.copy_folder(last, "model", leave_out=frozenset({"step.json", "phase.json"}))
-    return {"phases": phases, "model": store.address("model")}
+        store.copy_folder(phases[-1].export_to, "model", leave_out=frozenset({"step.json", "phase.json"}))
+    return {"phases": summaries, "model": store.address("model")}
 
 
 def _phase_line(recipe: Recipe, tokens: int) -> str:
@@ -62,58 +71,19 @@ def _phase_line(recipe: Recipe, tokens: int) -> str:
     if settings.tokens_per_s is None:
         return text
     hours = tokens / settings.tokens_per_s / 3600
-    return f"{text}, {hours:,.1f} h, {usd(hours * settings.workers * settings.usd_per_worker_hour)}"
+    return f"{text}, {hours:,.1f} h, {usd(hours * settings.workers[1] * settings.usd_per_worker_hour)}"
 
 
-def _export_folder(recipe: Recipe, step: Step, number: int) -> str:
-    return f"checkpoints/{step.fingerprint[:12]}-{recipe.train.phases[number].name}/export"
-
-
-def _phase(recipe: Recipe, step: Step, number: int) -> dict[str, Any]:
-    store, phase = store_of(recipe), recipe.train.phases[number]
-    before = store.address(_export_folder(recipe, step, number - 1)) if number else recipe.student.model
-    export_to, packs = _export_folder(recipe, step, number), f"packs/{phase.name}"
-    plan_ = PhasePlan(
-        store=store,
-        model=before,
-        packs=packs,
-        export_to=export_to,
-        settings=recipe.train,
-        phase=phase,
-        seed=recipe.seed,
-    )
-    if lineage.state(store, export_to, fingerprint=step.fingerprint) != "done":
-        meta = _packed(recipe, step, plan_)
+def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
+    store, plan_ = store_of(recipe), phase.plan
+    if lineage.state(store, phase.export_to, fingerprint=phase.fingerprint) != "done":
         with watched(f"{recipe.name} train", line=_live) as board:
-            fit(
-                plan_,
-                name=f"{step.fingerprint[:12]}-{phase.name}",
-                storage=store.address("checkpoints"),
-                board=board,
-            )
-        store.write_json(f"{export_to}/phase.json", _phase_summary(store, plan_, meta))
-        store.delete(f"{export_to}/history.json")
-        lineage.finish(store, export_to, fingerprint=step.fingerprint)
-    summary: dict[str, Any] = store.read_json(f"{export_to}/phase.json")
+            fit(plan_, name=phase.name, folder="checkpoints", board=board)
+        store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
+        store.delete(f"{phase.export_to}/history.json")
+        lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
+    summary: dict[str, Any] = store.read_json(f"{phase.export_to}/phase.json")
     return summary
-
-
-def _packed(recipe: Recipe, step: Step, plan_: PhasePlan) -> PackMeta:
-    """The phase's windows; packed once, so that a resumed phase reads the very same ones."""
-    fingerprint = f"{step.fingerprint}/{plan_.phase.name}"
-    if lineage.state(plan_.store, plan_.packs, fingerprint=fingerprint) == "done":
-        return read_meta(plan_.store, plan_.packs)
-    meta = make_packs(
-        store=plan_.store,
-        folder=plan_.packs,
-        generations=plan_.phase.generations,
-        model=recipe.student.model,
-        window=recipe.train.window,
-        seed=recipe.seed,
-        cpus=recipe.stream.verifier_cpus,
-    )
-    lineage.finish(plan_.store, plan_.packs, fingerprint=fingerprint)
-    return meta
 
 
 def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, Any]:
@@ -121,16 +91,22 @@ def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, 
     tokens = sum(history["tokens"])
     return {
         "name": plan_.phase.name,
-        "steps": num_steps(plan_, windows=meta.windows),
+        "steps": len(history["loss"]),
         "examples": meta.examples,
-        "too_long": meta.too_long,
+        "left_out": dict(meta.left_out),
         "tokens": tokens,
+        "trained_tokens": sum(history["trained"]),
         "padding_fraction": round(meta.padding_fraction, 5),
         "loss_first": history["loss"][0],
         "loss_last": history["loss"][-1],
+        "validation": history["validation"],
+        "skipped": history["skipped"],
         "tokens_per_s": round(tokens / sum(history["seconds"]), 1),
+        "waited_fraction": round(sum(history["waited"]) / sum(history["seconds"]), 4),
         "resumed_at": history["resumed_at"],
+        "ranks": history["ranks"],
         "losses": history["loss"],
+        "windows": history["windows"],
     }
 
 
@@ -143,7 +119,7 @@ def _live(figures: Mapping[str, Any], seconds: float) -> str:
     )
 
 
-JOB = Job("train", __doc__ or "", plan, work)
+JOB = Job("train", __doc__ or "", plan, work, unshown=frozenset({"windows"}))
 
 if __name__ == "__main__":
     main(JOB)

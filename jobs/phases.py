@@ -1,0 +1,87 @@
+"""The phases of a recipe's training: what each is made of, its windows, and where its model goes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cluster.models import identity
+from cluster.packs import PackMeta, make_packs
+from cluster.training.plan import PhasePlan
+from jobs.recipe import Recipe
+from jobs.steps import steps_of, store_of
+from pipeline.settings import fingerprint
+from pipeline.store import Store
+from pipeline.training.settings import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A phase that is ready to be trained."""
+
+    plan: PhasePlan
+    meta: PackMeta
+    fingerprint: str
+
+    @property
+    def export_to(self) -> str:
+        """The folder of its model."""
+        return self.plan.export_to
+
+    @property
+    def name(self) -> str:
+        """The folder of its checkpoints, below checkpoints/."""
+        return _folder(self.plan.phase, self.fingerprint)
+
+
+def prepared(recipe: Recipe) -> Iterator[Prepared]:
+    """Every phase with its windows, in order; windows that are there are kept."""
+    before, start = identity(recipe.student.model), recipe.student.model
+    store = store_of(recipe)
+    for phase in recipe.train.phases:
+        data = _data(recipe, phase)
+        made_of = fingerprint("phase", before, data, recipe.train.model_copy(update={"phases": (phase,)}), recipe.seed)
+        export_to = f"checkpoints/{_folder(phase, made_of)}/export"
+        meta = _packed(recipe, phase, "train", data)
+        if meta is None:
+            raise AssertionError("packing for training gives windows or stops")
+        plan = PhasePlan(
+            store=store,
+            model=start,
+            identity=made_of,
+            packs=f"packs/{phase.name}",
+            validation=f"packs/{phase.name}-validation" if _packed(recipe, phase, "validation", data) else None,
+            export_to=export_to,
+            settings=recipe.train,
+            phase=phase,
+            seed=recipe.seed,
+        )
+        yield Prepared(plan, meta, made_of)
+        before, start = made_of, store.address(export_to)
+
+
+def _folder(phase: Phase, made_of: str) -> str:
+    return f"{made_of[:12]}-{phase.name}"
+
+
+def _data(recipe: Recipe, phase: Phase) -> str:
+    """What a phase's windows are made of."""
+    rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else identity(phase.dataset)
+    settings = recipe.train
+    parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long, recipe.seed)
+    return fingerprint("packs", rows, *parts)
+
+
+def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | None:
+    store = store_of(recipe)
+    return make_packs(
+        store=store,
+        folder=f"packs/{phase.name}" if split == "train" else f"packs/{phase.name}-{split}",
+        source=(store, "dataset") if phase.dataset is None else (Store(phase.dataset), ""),
+        generations=phase.generations,
+        split=split,
+        model=recipe.student.model,
+        window=recipe.train.window,
+        too_long=recipe.train.too_long,
+        seed=recipe.seed,
+        cpus=recipe.stream.verifier_cpus,
+        made_of=data,
+    )
