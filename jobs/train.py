@@ -57,7 +57,7 @@ def work(recipe: Recipe) -> Summary:
     store = store_of(recipe)
     with session(recipe.cluster):
         # All are packed before any is trained: what is wrong with the last one's data is known at once.
-        phases = [phase for phase in prepared(recipe)]
+        phases = list(prepared(recipe))
         summaries = [_trained(recipe, phase) for phase in phases]
         steps.train.begin()
         store.copy_folder(phases[-1].export_to, "model", leave_out=frozenset({"step.json", "phase.json"}))

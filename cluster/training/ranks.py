@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -10,9 +11,12 @@ import torch.distributed as dist
 
 from cluster.training.attention import Documents
 from cluster.training.zero import Opened
+from pipeline.errors import Stop
 from pipeline.pack import IGNORED, Window, laid_out
 from pipeline.training.schedule import Step
 from pipeline.training.settings import TrainSettings
+
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Documents]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,6 @@ class Ranks:
 
 def flash(settings: TrainSettings) -> bool:
     """Whether flash_attn's kernel is taken. Raises Stop where it is asked for and can't be had."""
-    from importlib.util import find_spec
-
-    from pipeline.errors import Stop
-
     able = settings.device == "gpu" and settings.dtype == "bfloat16" and find_spec("flash_attn") is not None
     if settings.attention == "flash_attention_2" and not able:
         raise Stop("train.attention=flash_attention_2 needs flash_attn installed, a GPU and bfloat16: set it to auto")

@@ -19,8 +19,8 @@ def stop_on(history: History, plan: PhasePlan, windows: Windows, guard: Guard) -
         plan.store.write_json(name, _batch(history, windows, guard))
     dist.barrier()
     raise Stop(
-        f"{most + 1} steps in a row were not applied, the last ({history.done - 1}) as {guard.why}; its examples are in "
-        f"{plan.store.address(name)}: look at them, or lower train.lr"
+        f"{most + 1} steps in a row were not applied, the last ({history.done - 1}) as {guard.why}; "
+        f"its examples are in {plan.store.address(name)}: look at them, or lower train.lr"
     )
 
 

@@ -11,6 +11,7 @@ from transformers.integrations import HfDeepSpeedConfig
 
 from cluster.models import local_path
 from cluster.training import attention
+from cluster.training.lora import with_additions
 from cluster.training.loss import LossModel
 from cluster.training.plan import PhasePlan
 from pipeline.training.settings import TrainSettings
@@ -68,7 +69,10 @@ def zero3(settings: TrainSettings, *, accumulation: int, universal: bool = False
 
 
 def opened(plan: PhasePlan, *, accumulation: int, universal: bool = False) -> Opened:
-    """The phase's model, sharded over all ranks as it is read. `universal`: a checkpoint of that kind is loaded next."""
+    """The phase's model, sharded over all ranks as it is read.
+
+    `universal` says that what is loaded next is a universal checkpoint.
+    """
     settings = plan.settings
     path = local_path(plan.model)
     ds_config = zero3(settings, accumulation=accumulation, universal=universal)
@@ -81,6 +85,8 @@ def opened(plan: PhasePlan, *, accumulation: int, universal: bool = False) -> Op
         attn_implementation=attention.NAME,
     )
     del sharding
+    if settings.lora is not None:
+        model = with_additions(model, settings.lora, seed=plan.seed)
     loss_model = trainable(model, settings)
     optimizer = torch.optim.AdamW(
         decayed(loss_model, weight_decay=settings.weight_decay),

@@ -99,7 +99,7 @@ class WatchSettings(Settings):
     validate_steps: int | None = Field(default=None, gt=0)
     """Optimizer steps between losses over dataset/validation-*.parquet; none: only after the last step."""
     evaluate_steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps between checkpoints that are measured on evaluate.benchmarks meanwhile, elsewhere; none: never."""
+    """Optimizer steps between models that are measured on evaluate.benchmarks meanwhile, elsewhere; none: never."""
     evaluate_draws: int = Field(default=1, gt=0)
     """Answers for each problem when a checkpoint is measured."""
     tensorboard: bool = True
