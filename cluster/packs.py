@@ -1,57 +1,117 @@
 """Pack a phase's examples into windows on the cluster, and read windows back by number.
 
-packs/<phase>/windows-00000.parquet ... and meta.json, which is written last.
+    rows -> groups of rows -> windows of each group; what fills no window there is packed anew with that of others
+
+Written to a folder: windows-*.arrow, one record batch a window; left_out.parquet, each example that is not in them and
+why; and last meta.json. Groups, and so all files, follow from the data alone, never from the cluster.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import accumulate, chain, islice, pairwise
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
 
-import pyarrow as pa
+import numpy as np
 import pyarrow.compute as pc
+import pyarrow.fs as pafs
 import ray
-from pydantic import Field
 
-from cluster.models import local_path
+from cluster.each import each
+from cluster.pack_groups import (
+    LEFT_OUT_SCHEMA,
+    TOO_LONG,
+    Counted,
+    Group,
+    Packing,
+    count,
+    done,
+    marks,
+    pack_group,
+    pack_rest,
+    to_window,
+)
 from pipeline.errors import Stop
-from pipeline.pack import Document, encode, fitting, pack
-from pipeline.settings import Settings
+from pipeline.pack import Window
+from pipeline.settings import Settings, fingerprint
 from pipeline.store import Store
 
-_WINDOWS_PER_FILE = 512
+_GROUP_ROWS = 4096
+_RESTS_TOGETHER = 256
+_AHEAD = 4
+_NAMED = 8
 
 
 class PackMeta(Settings):
     """What a phase's packs hold."""
 
-    windows: int
-    """How many windows."""
-    window: int = Field(gt=0)
-    """Tokens in each."""
-    num_tokens: int
-    """Tokens that are not padding."""
+    window: int
+    """Tokens of a window, with its padding."""
+    pad_id: int
+    """The token for padding."""
     examples: int
     """Examples in the windows."""
-    too_long: int
-    """Examples left out because a window can't hold them."""
+    left_out: dict[str, int]
+    """Examples that are in no window, by reason."""
+    truncated: int
+    """Examples in the windows that were cut at a window's length."""
+    longest: int
+    """Tokens of the longest example in the windows."""
+    files: tuple[str, ...]
+    """The files of windows, in the order of the windows' numbers."""
+    windows_in_files: tuple[int, ...]
+    """How many windows each of them has."""
+    num_tokens: tuple[int, ...]
+    """Tokens of each window that are not padding."""
     num_labels: tuple[int, ...]
     """Trained tokens of each window."""
 
     @property
+    def windows(self) -> int:
+        """How many windows."""
+        return len(self.num_tokens)
+
+    @property
     def padding_fraction(self) -> float:
         """The share of all positions that is padding."""
-        return 1 - self.num_tokens / max(1, self.windows * self.window)
+        return 1 - sum(self.num_tokens) / max(1, self.windows * self.window)
 
 
 def make_packs(
-    *, store: Store, folder: str, generations: Sequence[str], model: str, window: int, seed: int, cpus: float
+    *,
+    store: Store,
+    folder: str,
+    source: str,
+    generations: Sequence[str],
+    split: Literal["train", "validation"],
+    model: str,
+    window: int,
+    too_long: Literal["drop", "truncate"],
+    seed: int,
+    cpus: float,
 ) -> PackMeta:
-    """Pack the data set's examples of these generations, in one Ray task. Raises Stop when there are none."""
-    made = ray.remote(num_cpus=cpus)(_pack).remote(store, folder, tuple(generations), model, window, seed)
-    given = ray.get(made)
-    if isinstance(given, Stop):
-        raise given
-    return given
+    """Pack the rows of `source`/`split`-*.parquet that are of these generations (none: all of them).
+
+    `source` is a folder or URI, such as store.address("dataset"). Raises Stop when there is nothing to train on; for
+    validation the packs have no window then. A packing that was cut off goes on with the groups that are not done.
+    """
+    rows = Store(source)
+    names = [name for name in rows.names("", ".parquet") if name.startswith(f"{split}-")]
+    what = Packing(store, folder, "", rows, tuple(generations), model, window, too_long, seed)
+    mark = fingerprint(_files(source, names), _files(model), model, list(generations), window, too_long, seed)
+    what = replace(what, work=f"{folder}/work-{mark[:12]}")
+    if not done(what):
+        store.delete_folder(folder)
+    _pack(what, _groups(_counts(what, names, cpus, split)), cpus)
+    found = ray.get(ray.remote(num_cpus=cpus)(_finish).remote(what, split))
+    if isinstance(found, Stop):
+        raise found
+    store.delete_folder(what.work)
+    return read_meta(store, folder)
 
 
 def read_meta(store: Store, folder: str) -> PackMeta:
@@ -60,62 +120,171 @@ def read_meta(store: Store, folder: str) -> PackMeta:
 
 
 class Windows:
-    """Windows by number, a file at a time."""
+    """Windows by number; to read one, none of the others is read."""
 
     def __init__(self, store: Store, folder: str) -> None:
         self.meta = read_meta(store, folder)
-        self._read = lru_cache(maxsize=2)(lambda number: store.read_table(f"{folder}/{_file(number)}"))
+        self._store, self._folder = store, folder
+        self._ends = np.cumsum(self.meta.windows_in_files, dtype=np.int64)
 
-    def __getitem__(self, number: int) -> dict[str, list[int]]:
-        """ids, labels and positions of a window, each `window` long."""
-        table = self._read(number // _WINDOWS_PER_FILE)
-        row = table.slice(number % _WINDOWS_PER_FILE, 1)
-        return {name: row[name][0].as_py() for name in ("ids", "labels", "positions")}
+    def __len__(self) -> int:
+        return self.meta.windows
 
-
-def _pack(
-    store: Store, folder: str, generations: tuple[str, ...], model: str, window: int, seed: int
-) -> PackMeta | Stop:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(local_path(model))
-        documents, too_long = fitting(_documents(store, generations, tokenizer), window=window)
-        if not documents:
-            return Stop(f"no example of {', '.join(generations)} in dataset/: nothing to train on")
-        pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        table = pack(documents, window=window, pad_id=pad_id, seed=seed)
-        return _write(store, folder, table, examples=len(documents), too_long=too_long, window=window)
-    except Stop as stop:
-        return stop
+    def __getitem__(self, number: int) -> Window:
+        if not 0 <= number < len(self):
+            raise IndexError(f"window {number} of {len(self)}")
+        file = int(np.searchsorted(self._ends, number, side="right"))
+        first = int(self._ends[file]) - self.meta.windows_in_files[file]
+        return to_window(self._store.read_batch(f"{self._folder}/{self.meta.files[file]}", number - first))
 
 
-def _documents(store: Store, generations: tuple[str, ...], tokenizer: Any) -> list[Document]:
-    wanted = pa.array(generations)
-    documents = []
-    # What is held back for validation lies beside it.
-    for name in (name for name in store.names("dataset", ".parquet") if name.startswith("train-")):
-        table = store.read_table(f"dataset/{name}", columns=["messages", "generation"])
-        table = table.filter(pc.is_in(table["generation"], value_set=wanted))
-        documents += [encode(messages, tokenizer) for messages in table["messages"].to_pylist()]
-    return documents
+class Ahead:
+    """Windows in the order of `numbers`, the next few read in threads meanwhile; None stays None.
+
+    `waited_s` are the seconds for which the reader had to wait in all. What goes wrong in a read is raised where its
+    window is due.
+    """
+
+    def __init__(self, windows: Windows, numbers: Iterable[int | None], *, ahead: int = _AHEAD) -> None:
+        self.waited_s = 0.0
+        self._windows, self._numbers = windows, iter(numbers)
+        self._threads = ThreadPoolExecutor(ahead, thread_name_prefix="windows")
+        self._due: deque[Future[Window | None]] = deque()
+        self._more(ahead)
+
+    def __enter__(self) -> "Ahead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Window | None]:
+        return self
+
+    def __next__(self) -> Window | None:
+        if not self._due:
+            self.close()
+            raise StopIteration
+        started = monotonic()
+        window = self._due.popleft().result()
+        self.waited_s += monotonic() - started
+        self._more(1)
+        return window
+
+    def close(self) -> None:
+        """Read no further."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _more(self, count: int) -> None:
+        for number in islice(self._numbers, count):
+            self._due.append(self._threads.submit(self._read, number))
+
+    def _read(self, number: int | None) -> Window | None:
+        return None if number is None else self._windows[number]
 
 
-def _write(store: Store, folder: str, table: pa.Table, *, examples: int, too_long: int, window: int) -> PackMeta:
-    store.delete_folder(folder)
-    for number, start in enumerate(range(0, table.num_rows, _WINDOWS_PER_FILE)):
-        store.write_table(f"{folder}/{_file(number)}", table.slice(start, _WINDOWS_PER_FILE))
+def _pack(what: Packing, groups: Sequence[Group], cpus: float) -> None:
+    """Pack the groups that are not done yet, then what they hand on."""
+    there, name = done(what), what.folder.replace("/", "-")
+    missing = [group for group in groups if group.number not in there]
+    for _ in each(missing, lambda group: pack_group(what, group), name=name, cpus=cpus):
+        pass
+    if len(groups) < 2:
+        return
+    starts = range(0, len(groups), _RESTS_TOGETHER)
+    rests = [(len(groups) + n, groups[start : start + _RESTS_TOGETHER]) for n, start in enumerate(starts)]
+
+    def rest(one: tuple[int, Sequence[Group]]) -> None:
+        pack_rest(what, one[0], [group.number for group in one[1]])
+
+    for _ in each([one for one in rests if one[0] not in there], rest, name=f"{name}-rest", cpus=cpus):
+        pass
+
+
+def _counts(what: Packing, names: Sequence[str], cpus: float, split: str) -> list[Counted]:
+    found = list(each(names, lambda name: count(what, name), name=f"{what.folder.replace('/', '-')}-count", cpus=cpus))
+    if split == "train" and not any(one.wanted for one in found):
+        raise Stop(_nothing(what, names, found))
+    return sorted(found, key=lambda one: one.name)
+
+
+def _nothing(what: Packing, names: Sequence[str], found: Sequence[Counted]) -> str:
+    if not names:
+        return f"{what.source.root} has no file train-*.parquet: nothing to train on"
+    there = sorted({generation for one in found for generation in one.generations})[:_NAMED]
+    if not there:
+        return f"the data set in {what.source.root} is empty: nothing to train on"
+    return f"no example in {what.source.root} is of {', '.join(what.generations)}; there are {', '.join(there)}"
+
+
+def _groups(counts: Sequence[Counted]) -> list[Group]:
+    """All wanted rows in order, split evenly."""
+    ends = list(accumulate(one.wanted for one in counts))
+    total = ends[-1] if ends else 0
+    groups = math.ceil(total / _GROUP_ROWS)
+    borders = [number * total // groups for number in range(groups + 1)] if groups else []
+    found = []
+    for number, (start, end) in enumerate(pairwise(borders)):
+        parts = (
+            (one.name, max(start - (last - one.wanted), 0), min(end - (last - one.wanted), one.wanted))
+            for one, last in zip(counts, ends, strict=True)
+            if last > start and last - one.wanted < end
+        )
+        found.append(Group(number, tuple(part for part in parts if part[1] < part[2]), alone=groups == 1))
+    return found
+
+
+def _finish(what: Packing, split: str) -> Stop | None:
+    """Join what the groups left out, and write meta.json."""
+    found = marks(what)
+    left_out: Counter[str] = Counter()
+    for one in found:
+        left_out.update(one.left_out)
+    names = what.store.names(f"{what.work}/left_out", ".parquet")
+    if split == "train" and not any(one.examples for one in found):
+        return Stop(_none_fits(what, names, left_out))
+    with what.store.writing(f"{what.folder}/left_out.parquet") as write:
+        write(LEFT_OUT_SCHEMA.empty_table())
+        for name in names:
+            write(what.store.read_table(f"{what.work}/left_out/{name}"))
     meta = PackMeta(
-        windows=table.num_rows,
-        window=window,
-        num_tokens=pc.sum(table["num_tokens"]).as_py(),
-        examples=examples,
-        too_long=too_long,
-        num_labels=tuple(table["num_labels"].to_pylist()),
+        window=what.window,
+        pad_id=max((one.pad_id for one in found), default=0),
+        examples=sum(one.examples for one in found),
+        left_out=dict(sorted(left_out.items())),
+        truncated=sum(one.truncated for one in found),
+        longest=max((one.longest for one in found), default=0),
+        files=_joined(one.files for one in found),
+        windows_in_files=_joined(one.windows for one in found),
+        num_tokens=_joined(one.num_tokens for one in found),
+        num_labels=_joined(one.num_labels for one in found),
     )
-    store.write_json(f"{folder}/meta.json", meta.model_dump())
-    return meta
+    what.store.write_json(f"{what.folder}/meta.json", meta.model_dump())
+    return None
 
 
-def _file(number: int) -> str:
-    return f"windows-{number:05d}.parquet"
+def _none_fits(what: Packing, names: Sequence[str], left_out: Counter[str]) -> str:
+    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+    text = f"no example can be trained on: {told}"
+    if not left_out[TOO_LONG]:
+        return text
+    shortest = []
+    for name in names:
+        table = what.store.read_table(f"{what.work}/left_out/{name}")
+        shortest.append(pc.min(table.filter(pc.equal(table["reason"], TOO_LONG))["num_tokens"]).as_py())
+    least = min(one for one in shortest if one is not None)
+    return f"{text}; train.window={what.window} tokens, the shortest of those has {least}: raise train.window"
+
+
+def _files(folder: str, names: Sequence[str] | None = None) -> list[tuple[str, int, int]]:
+    """Name, size and time of the files of a folder or URI; none for the name of a model."""
+    if "://" not in folder and not Path(folder).expanduser().is_dir():
+        return []
+    fs, base = pafs.FileSystem.from_uri(folder if "://" in folder else str(Path(folder).expanduser().absolute()))
+    found = fs.get_file_info(pafs.FileSelector(base))
+    files = (info for info in found if info.type == pafs.FileType.File and (names is None or info.base_name in names))
+    return sorted((info.base_name, info.size, info.mtime_ns) for info in files)
+
+
+def _joined(parts: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(parts))

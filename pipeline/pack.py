@@ -4,27 +4,26 @@ Labels are -100 everywhere but on the reply and its end-of-turn token. positions
 that builds its mask from them (transformers with use_cache=False and no attention_mask) keeps documents apart.
 """
 
+import re
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, Protocol
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 
-from pipeline.errors import Stop
-from pipeline.prompts import OPEN
+from pipeline.prompts import CLOSE, OPEN, opens_thought
+from pipeline.row_groups import runs
 
 IGNORED = -100
-WINDOW_SCHEMA = pa.schema(
-    [
-        pa.field("ids", pa.list_(pa.int32())),
-        pa.field("labels", pa.list_(pa.int32())),
-        pa.field("positions", pa.list_(pa.int32())),
-        pa.field("num_labels", pa.int64()),
-        pa.field("num_tokens", pa.int64()),
-    ]
-)
+Ids = npt.NDArray[np.int32]
+_TAGS = re.compile(f"({OPEN}|{CLOSE})")
+_CHARACTERS_AT_ONCE = 1 << 20
+
+
+class Refused(Exception):
+    """Messages of which the chat template makes no prompt."""
 
 
 class Tokenizer(Protocol):
@@ -37,36 +36,129 @@ class Tokenizer(Protocol):
         """The conversation as the model's own text."""
         ...
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The text's token ids."""
+    def __call__(self, text: Any, *, add_special_tokens: bool, split_special_tokens: bool) -> Mapping[str, Any]:
+        """`input_ids`: each text's token ids; split_special_tokens reads the names of special tokens as plain text."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One example's tokens; labels are not shifted (the loss shifts them)."""
+    """One example's tokens, of which the first `prompt` are not trained on."""
 
-    ids: list[int]
-    labels: list[int]
+    ids: Ids
+    prompt: int
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """What is learnt at each token, not shifted (the loss shifts them)."""
+        labels = self.ids.astype(np.int64)
+        labels[: self.prompt] = IGNORED
+        return labels
 
     @property
     def num_labels(self) -> int:
         """How many tokens are trained on; the first token of a document is never predicted."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        return len(self.ids) - max(1, self.prompt)
+
+    def cut(self, window: int) -> "Document":
+        """Its first tokens; an end token that lies behind them is gone."""
+        return Document(self.ids[:window], min(self.prompt, window))
 
 
-def encode(messages: Sequence[dict[str, str]], tokenizer: Tokenizer) -> Document:
-    """The tokens of a conversation: the prompt as the template writes it, then the reply as it is, then its end.
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Documents that are trained on together, one behind the other; no padding."""
 
-    The assistant's turn does not go through the template: many templates cut the thought out of it.
+    ids: Ids
+    lengths: Ids
+    """Tokens of each document."""
+    prompts: Ids
+    """Tokens at each document's head that are not trained on."""
+    examples: tuple[str, ...]
+    """Which example each document is."""
+
+    @property
+    def num_labels(self) -> int:
+        """How many tokens are trained on."""
+        return int((self.lengths - np.maximum(self.prompts, 1)).sum())
+
+    @property
+    def documents(self) -> list[Document]:
+        """Its documents, in order."""
+        pieces = np.split(self.ids, np.cumsum(self.lengths)[:-1])
+        return [Document(ids, prompt) for ids, prompt in zip(pieces, self.prompts.tolist(), strict=True)]
+
+
+def laid_out(window: Window, *, size: int, pad_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids, labels and positions of a window, each int64 of length `size`; what its documents leave is padding.
+
+    Labels are not shifted; they are -100 on prompts, on each document's first token, which must not be predicted from
+    the document before, and on padding. positions restart at each document and at the padding.
     """
-    prompt = tokenizer.apply_chat_template(list(messages[:-1]), tokenize=False, add_generation_prompt=True)
+    used = len(window.ids)
+    assert used == window.lengths.sum() <= size, f"{used=} {window.lengths.sum()=} {size=}"
+    ids, labels = np.full(size, pad_id, dtype=np.int64), np.full(size, IGNORED, dtype=np.int64)
+    starts = np.cumsum(window.lengths) - window.lengths
+    positions = np.concatenate((np.arange(used) - np.repeat(starts, window.lengths), np.arange(size - used)))
+    trained = positions[:used] >= np.repeat(np.maximum(window.prompts, 1), window.lengths)
+    ids[:used] = window.ids
+    labels[:used][trained] = window.ids[trained]
+    return ids, labels, positions
+
+
+def together(documents: Sequence[Document], examples: Sequence[str]) -> Window:
+    """One window of these documents, in their order."""
+    return Window(
+        ids=np.concatenate([document.ids for document in documents]),
+        lengths=np.array([len(document.ids) for document in documents], dtype=np.int32),
+        prompts=np.array([document.prompt for document in documents], dtype=np.int32),
+        examples=tuple(examples),
+    )
+
+
+def turn(messages: Sequence[Mapping[str, str]], tokenizer: Tokenizer) -> tuple[str, str]:
+    """The prompt as the template writes it, and what the model has to say next. Raises Refused.
+
+    The last turn is the assistant's, and only it is trained on. It does not go through the template: many templates cut
+    the thought out of it. Where the template opens the thought itself, a reply without one closes it first, as it would
+    be all thought otherwise.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        prompt = tokenizer.apply_chat_template(list(messages[:-1]), tokenize=False, add_generation_prompt=True)
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        # A template is a program of the model's maker: it may refuse messages, and it may fail on them.
+        raise Refused(str(error)) from error
     reply = messages[-1]["content"]
-    if prompt.rstrip().endswith(OPEN) and reply.startswith(OPEN):
-        reply = reply[len(OPEN) :].lstrip("\n")
-    prompt_ids = tokenizer.encode(prompt, add_special_tokens=False)
-    reply_ids = [*tokenizer.encode(reply, add_special_tokens=False), end_of_turn(tokenizer)]
-    return Document(ids=prompt_ids + reply_ids, labels=[IGNORED] * len(prompt_ids) + reply_ids)
+    if not opens_thought(prompt):
+        return prompt, reply
+    begun, opened, rest = reply.partition(OPEN)
+    if not opened or begun.strip():
+        rest = f"\n\n{CLOSE}\n\n{reply}"
+    return prompt, rest.removeprefix("\n") if prompt.endswith("\n") else rest
+
+
+def encode(messages: Sequence[Mapping[str, str]], tokenizer: Tokenizer) -> Document:
+    """The tokens of a conversation: its prompt, then its last turn as it is, then that turn's end. Raises Refused."""
+    return encode_turns([turn(messages, tokenizer)], tokenizer)[0]
+
+
+def encode_turns(turns: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list[Document]:
+    """The tokens of many prompts and replies (as `turn` gives them), each with its end.
+
+    A prompt's special tokens are the template's, which also writes the BOS token if there is to be one. A reply has
+    none of its own: what is spelt like one in it is plain text, or it would end the turn or begin another one.
+    """
+    end, tags = end_of_turn(tokenizer), _special_tags(tokenizer)
+    found: list[Document] = []
+    for start, stop in runs([len(prompt) + len(reply) for prompt, reply in turns], most=_CHARACTERS_AT_ONCE):
+        # A tokenizer makes a hundred bytes of each token.
+        prompts = _ids([prompt for prompt, _ in turns[start:stop]], tokenizer, split=False)
+        replies = _reply_ids([reply for _, reply in turns[start:stop]], tokenizer, tags=tags)
+        for prompt, reply in zip(prompts, replies, strict=True):
+            found.append(Document(np.array([*prompt, *reply, end], dtype=np.int32), len(prompt)))
+    return found
 
 
 def end_of_turn(tokenizer: Tokenizer) -> int:
@@ -74,7 +166,7 @@ def end_of_turn(tokenizer: Tokenizer) -> int:
     mark = "the reply"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
-    after = tokenizer.encode(text.rpartition(mark)[2].strip(), add_special_tokens=False)
+    (after,) = _ids([text.rpartition(mark)[2].strip()], tokenizer, split=False)
     return after[0] if after and after[0] in tokenizer.all_special_ids else tokenizer.eos_token_id
 
 
@@ -111,40 +203,28 @@ def best_fit(lengths: Sequence[int], *, window: int) -> list[list[int]]:
     return bins
 
 
-def pack(documents: Sequence[Document], *, window: int, pad_id: int, seed: int) -> pa.Table:
-    """Windows of exactly `window` tokens, in an order drawn from the seed; the rest of a window is padding."""
-    bins = best_fit([len(document.ids) for document in documents], window=window)
-    Random(seed).shuffle(bins)
-    return pa.Table.from_pylist(
-        [_window([documents[n] for n in held], window=window, pad_id=pad_id) for held in bins], schema=WINDOW_SCHEMA
-    )
+def _ids(texts: Sequence[str], tokenizer: Tokenizer, *, split: bool) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=split)["input_ids"]
+    return ids
 
 
-def fitting(documents: Iterable[Document], *, window: int) -> tuple[list[Document], int]:
-    """The documents that fit a window, and how many do not. Raises Stop when none fits."""
-    held = list(documents)
-    fit = [document for document in held if len(document.ids) <= window]
-    if held and not fit:
-        shortest = min(len(document.ids) for document in held)
-        raise Stop(f"no example fits train.window={window} tokens; the shortest has {shortest}: raise train.window")
-    return fit, len(held) - len(fit)
+def _special_tags(tokenizer: Tokenizer) -> dict[str, int]:
+    """The thought's tags that are special tokens of this tokenizer, which must stay one token each."""
+    whole, split = (_ids([OPEN, CLOSE], tokenizer, split=split) for split in (False, True))
+    both = zip((OPEN, CLOSE), whole, split, strict=True)
+    return {tag: one[0] for tag, one, many in both if len(one) == 1 and one != many}
 
 
-def _window(documents: Sequence[Document], *, window: int, pad_id: int) -> dict[str, Any]:
-    ids: list[int] = []
-    labels: list[int] = []
-    positions: list[int] = []
-    for document in documents:
-        ids += document.ids
-        # Nothing may be predicted from the document before.
-        labels += [IGNORED, *document.labels[1:]]
-        positions += range(len(document.ids))
-    num_tokens = len(ids)
-    padding = window - num_tokens
-    return {
-        "ids": ids + [pad_id] * padding,
-        "labels": labels + [IGNORED] * padding,
-        "positions": [*positions, *range(padding)],
-        "num_labels": sum(document.num_labels for document in documents),
-        "num_tokens": num_tokens,
-    }
+def _reply_ids(replies: Sequence[str], tokenizer: Tokenizer, *, tags: Mapping[str, int]) -> list[list[int]]:
+    if not tags:
+        return _ids(replies, tokenizer, split=True)
+    pieces = [_TAGS.split(reply) for reply in replies]
+    encoded = iter(_ids([piece for held in pieces for piece in held], tokenizer, split=True))
+    return [
+        [
+            token
+            for piece, ids in zip(held, encoded, strict=False)
+            for token in ([tags[piece]] if piece in tags else ids)
+        ]
+        for held in pieces
+    ]
