@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.models import local_path
-from pipeline.conversations import NEEDED, conversations
+from pipeline.conversations import NEEDED, Messages, conversations
 from pipeline.errors import Stop
 from pipeline.pack import Document, Refused, Tokenizer, Window, best_fit, encode_turns, together, turn
 from pipeline.row_groups import runs
@@ -52,11 +52,18 @@ class Packing:
     work: str
     """The folder of what lies between the tasks; it is deleted at the end."""
     source: Store
+    place: str
+    """The folder of the rows in `source`."""
+    split: Literal["train", "validation"]
     generations: tuple[str, ...]
     model: str
     window: int
     too_long: Literal["drop", "truncate"]
     seed: int
+
+    def rows_file(self, name: str) -> str:
+        """A file of rows, in `source`."""
+        return f"{self.place}/{name}" if self.place else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +111,14 @@ class Mark(Settings):
 
 def count(what: Packing, name: str) -> Counted:
     """How many rows of a file are wanted. Raises Stop for a file with other columns."""
-    columns = what.source.columns(name)
+    file = what.rows_file(name)
+    columns = what.source.columns(file)
     for needed in ("messages", *(["generation"] if what.generations else [])):
         if needed not in columns:
-            raise Stop(f"{what.source.address(name)} has no column `{needed}`; {NEEDED}")
+            raise Stop(f"{what.source.address(file)} has no column `{needed}`; {NEEDED}")
     if not what.generations:
-        return Counted(name=name, wanted=what.source.rows(name), generations=())
-    column = what.source.read_columns(name, ["generation"])["generation"]
+        return Counted(name=name, wanted=what.source.rows(file), generations=())
+    column = what.source.read_columns(file, ["generation"])["generation"]
     there = sorted(value for value in pc.unique(column).to_pylist() if value is not None)
     return Counted(name=name, wanted=pc.sum(_wanted(what, column)).as_py() or 0, generations=tuple(there))
 
@@ -184,8 +192,8 @@ def _settled(what: Packing, group: Group, tokenizer: Any) -> tuple[list[Kept], l
     kept: list[Kept] = []
     left: list[Left] = []
     truncated = 0
-    for examples, conversations in _rows(what, group):
-        for example, document in _encoded(examples, conversations, tokenizer, left):
+    for examples, held in _rows(what, group):
+        for example, document in _encoded(examples, held, tokenizer, left):
             cut = document.cut(what.window) if what.too_long == "truncate" else document
             if len(cut.ids) > what.window:
                 left.append((example, TOO_LONG, len(cut.ids)))
@@ -197,11 +205,9 @@ def _settled(what: Packing, group: Group, tokenizer: Any) -> tuple[list[Kept], l
     return kept, left, truncated
 
 
-def _encoded(
-    examples: Sequence[str], conversations: Sequence[list[dict[str, str]]], tokenizer: Tokenizer, left: list[Left]
-) -> list[Kept]:
+def _encoded(examples: Sequence[str], held: Sequence[Messages], tokenizer: Tokenizer, left: list[Left]) -> list[Kept]:
     turns = []
-    for example, messages in zip(examples, conversations, strict=True):
+    for example, messages in zip(examples, held, strict=True):
         if not messages[-1]["content"].strip():
             left.append((example, "empty_reply", None))
             continue
@@ -213,16 +219,17 @@ def _encoded(
     return [(example, document) for (example, _), document in zip(turns, documents, strict=True)]
 
 
-def _rows(what: Packing, group: Group) -> Iterator[tuple[list[str], list[list[dict[str, str]]]]]:
+def _rows(what: Packing, group: Group) -> Iterator[tuple[list[str], list[Messages]]]:
     """The names and the messages of a group's rows, in parts of bounded size."""
     for name, first, end in group.parts:
+        file = what.rows_file(name)
         rows = np.arange(first, end)
         if what.generations:
-            column = what.source.read_columns(name, ["generation"])["generation"]
+            column = what.source.read_columns(file, ["generation"])["generation"]
             rows = np.flatnonzero(_wanted(what, column))[first:end]
-        for part in what.source.read_parts(name, rows):
+        for part in what.source.read_parts(file, rows):
             mine, rows = rows[: len(part)], rows[len(part) :]
-            yield conversations(part, address=what.source.address(name), name=name, rows=mine.tolist())
+            yield conversations(part, address=what.source.address(file), name=name, rows=mine.tolist())
 
 
 def _wanted(what: Packing, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,16 +10,12 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import accumulate, chain, islice, pairwise
-from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
-import ray
 
 from cluster.each import each
 from cluster.pack_groups import (
@@ -49,6 +45,8 @@ _NAMED = 8
 class PackMeta(Settings):
     """What a phase's packs hold."""
 
+    made_of: str
+    """The fingerprint of what they were made of."""
     window: int
     """Tokens of a window, with its padding."""
     pad_id: int
@@ -85,7 +83,7 @@ def make_packs(
     *,
     store: Store,
     folder: str,
-    source: str,
+    source: tuple[Store, str],
     generations: Sequence[str],
     split: Literal["train", "validation"],
     model: str,
@@ -93,25 +91,28 @@ def make_packs(
     too_long: Literal["drop", "truncate"],
     seed: int,
     cpus: float,
-) -> PackMeta:
-    """Pack the rows of `source`/`split`-*.parquet that are of these generations (none: all of them).
+    made_of: str,
+) -> PackMeta | None:
+    """Pack the rows of `split`-*.parquet in a folder of a store that are of these generations (none: all of them).
 
-    `source` is a folder or URI, such as store.address("dataset"). Raises Stop when there is nothing to train on; for
-    validation the packs have no window then. A packing that was cut off goes on with the groups that are not done.
+    `made_of` is the fingerprint of the rows and of how they are packed: packs that are there already are kept, and
+    what was cut off goes on with the groups that are not done. None where no row is held back for validation, or none
+    that fits; for training that raises Stop.
     """
-    rows = Store(source)
-    names = [name for name in rows.names("", ".parquet") if name.startswith(f"{split}-")]
-    what = Packing(store, folder, "", rows, tuple(generations), model, window, too_long, seed)
-    mark = fingerprint(_files(source, names), _files(model), model, list(generations), window, too_long, seed)
-    what = replace(what, work=f"{folder}/work-{mark[:12]}")
+    if store.exists(f"{folder}/meta.json") and (made := read_meta(store, folder)).made_of == made_of:
+        return made if made.windows else None
+    rows, place = source
+    work = f"{folder}/work-{fingerprint(made_of)[:12]}"
+    what = Packing(store, folder, work, rows, place, split, tuple(generations), model, window, too_long, seed)
     if not done(what):
         store.delete_folder(folder)
-    _pack(what, _groups(_counts(what, names, cpus, split)), cpus)
-    found = ray.get(ray.remote(num_cpus=cpus)(_finish).remote(what, split))
-    if isinstance(found, Stop):
-        raise found
-    store.delete_folder(what.work)
-    return read_meta(store, folder)
+    names = [name for name in rows.names(place, ".parquet") if name.startswith(f"{split}-")]
+    _pack(what, _groups(_counts(what, names, cpus)), cpus)
+    for _ in each([made_of], lambda one: _finish(what, one), name=f"{_name(what)}-end", cpus=cpus):
+        pass
+    store.delete_folder(work)
+    made = read_meta(store, folder)
+    return made if made.windows else None
 
 
 def read_meta(store: Store, folder: str) -> PackMeta:
@@ -141,12 +142,12 @@ class Windows:
 class Ahead:
     """Windows in the order of `numbers`, the next few read in threads meanwhile; None stays None.
 
-    `waited_s` are the seconds for which the reader had to wait in all. What goes wrong in a read is raised where its
+    `waited`: the seconds for which the reader had to wait so far. What goes wrong in a read is raised where its
     window is due.
     """
 
     def __init__(self, windows: Windows, numbers: Iterable[int | None], *, ahead: int = _AHEAD) -> None:
-        self.waited_s = 0.0
+        self.waited = 0.0
         self._windows, self._numbers = windows, iter(numbers)
         self._threads = ThreadPoolExecutor(ahead, thread_name_prefix="windows")
         self._due: deque[Future[Window | None]] = deque()
@@ -167,7 +168,7 @@ class Ahead:
             raise StopIteration
         started = monotonic()
         window = self._due.popleft().result()
-        self.waited_s += monotonic() - started
+        self.waited += monotonic() - started
         self._more(1)
         return window
 
@@ -185,7 +186,7 @@ class Ahead:
 
 def _pack(what: Packing, groups: Sequence[Group], cpus: float) -> None:
     """Pack the groups that are not done yet, then what they hand on."""
-    there, name = done(what), what.folder.replace("/", "-")
+    there, name = done(what), _name(what)
     missing = [group for group in groups if group.number not in there]
     for _ in each(missing, lambda group: pack_group(what, group), name=name, cpus=cpus):
         pass
@@ -201,20 +202,21 @@ def _pack(what: Packing, groups: Sequence[Group], cpus: float) -> None:
         pass
 
 
-def _counts(what: Packing, names: Sequence[str], cpus: float, split: str) -> list[Counted]:
-    found = list(each(names, lambda name: count(what, name), name=f"{what.folder.replace('/', '-')}-count", cpus=cpus))
-    if split == "train" and not any(one.wanted for one in found):
+def _counts(what: Packing, names: Sequence[str], cpus: float) -> list[Counted]:
+    found = list(each(names, lambda name: count(what, name), name=f"{_name(what)}-count", cpus=cpus))
+    if what.split == "train" and not any(one.wanted for one in found):
         raise Stop(_nothing(what, names, found))
     return sorted(found, key=lambda one: one.name)
 
 
 def _nothing(what: Packing, names: Sequence[str], found: Sequence[Counted]) -> str:
+    where = what.source.address(what.place)
     if not names:
-        return f"{what.source.root} has no file train-*.parquet: nothing to train on"
+        return f"{where} has no file train-*.parquet: nothing to train on"
     there = sorted({generation for one in found for generation in one.generations})[:_NAMED]
     if not there:
-        return f"the data set in {what.source.root} is empty: nothing to train on"
-    return f"no example in {what.source.root} is of {', '.join(what.generations)}; there are {', '.join(there)}"
+        return f"the data set in {where} is empty: nothing to train on"
+    return f"no example in {where} is of {', '.join(what.generations)}; there are {', '.join(there)}"
 
 
 def _groups(counts: Sequence[Counted]) -> list[Group]:
@@ -234,20 +236,21 @@ def _groups(counts: Sequence[Counted]) -> list[Group]:
     return found
 
 
-def _finish(what: Packing, split: str) -> Stop | None:
+def _finish(what: Packing, made_of: str) -> None:
     """Join what the groups left out, and write meta.json."""
     found = marks(what)
     left_out: Counter[str] = Counter()
     for one in found:
         left_out.update(one.left_out)
     names = what.store.names(f"{what.work}/left_out", ".parquet")
-    if split == "train" and not any(one.examples for one in found):
-        return Stop(_none_fits(what, names, left_out))
+    if what.split == "train" and not any(one.examples for one in found):
+        raise Stop(_none_fits(what, names, left_out))
     with what.store.writing(f"{what.folder}/left_out.parquet") as write:
         write(LEFT_OUT_SCHEMA.empty_table())
         for name in names:
             write(what.store.read_table(f"{what.work}/left_out/{name}"))
     meta = PackMeta(
+        made_of=made_of,
         window=what.window,
         pad_id=max((one.pad_id for one in found), default=0),
         examples=sum(one.examples for one in found),
@@ -260,7 +263,6 @@ def _finish(what: Packing, split: str) -> Stop | None:
         num_labels=_joined(one.num_labels for one in found),
     )
     what.store.write_json(f"{what.folder}/meta.json", meta.model_dump())
-    return None
 
 
 def _none_fits(what: Packing, names: Sequence[str], left_out: Counter[str]) -> str:
@@ -276,14 +278,8 @@ def _none_fits(what: Packing, names: Sequence[str], left_out: Counter[str]) -> s
     return f"{text}; train.window={what.window} tokens, the shortest of those has {least}: raise train.window"
 
 
-def _files(folder: str, names: Sequence[str] | None = None) -> list[tuple[str, int, int]]:
-    """Name, size and time of the files of a folder or URI; none for the name of a model."""
-    if "://" not in folder and not Path(folder).expanduser().is_dir():
-        return []
-    fs, base = pafs.FileSystem.from_uri(folder if "://" in folder else str(Path(folder).expanduser().absolute()))
-    found = fs.get_file_info(pafs.FileSelector(base))
-    files = (info for info in found if info.type == pafs.FileType.File and (names is None or info.base_name in names))
-    return sorted((info.base_name, info.size, info.mtime_ns) for info in files)
+def _name(what: Packing) -> str:
+    return what.folder.replace("/", "-")
 
 
 def _joined(parts: Iterable[Iterable[Any]]) -> tuple[Any, ...]:

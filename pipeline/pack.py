@@ -150,6 +150,8 @@ def encode_turns(turns: Sequence[tuple[str, str]], tokenizer: Tokenizer) -> list
     A prompt's special tokens are the template's, which also writes the BOS token if there is to be one. A reply has
     none of its own: what is spelt like one in it is plain text, or it would end the turn or begin another one.
     """
+    if not turns:
+        return []
     end, tags = end_of_turn(tokenizer), _special_tags(tokenizer)
     found: list[Document] = []
     for start, stop in runs([len(prompt) + len(reply) for prompt, reply in turns], most=_CHARACTERS_AT_ONCE):
