@@ -93,7 +93,7 @@ def _is_due(step: Step, every: int | None) -> bool:
 def _step(
     model: Opened, guard: Guard, step: Step, ranks: Ranks, ahead: Ahead, history: History, accumulation: int
 ) -> None:
-    started, waited = time.monotonic(), ahead.waited_s
+    started, waited = time.monotonic(), ahead.waited
     engine, mine = model.engine, ranks.share(step, accumulation)
     for group in engine.optimizer.param_groups:
         group["lr"] = step.lr
@@ -110,7 +110,7 @@ def _step(
         engine.step()
     _note(history, step, guard, float(summed) / max(1, step.num_labels))
     history.windows.append(ranks.told([number for number in mine if number is not None], len(mine), model.device))
-    history.waited.append(ranks.most(ahead.waited_s - waited, model.device))
+    history.waited.append(ranks.most(ahead.waited - waited, model.device))
     history.seconds.append(time.monotonic() - started)
 
 
