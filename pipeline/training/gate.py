@@ -84,7 +84,7 @@ def _tokenizer(given: Given) -> Iterator[Finding]:
         yield refusal(f"the tokenizer of {model} has {rows}: take the tokenizer that belongs to it")
     if facts.drops_thought:
         yield warning(
-            f"the chat template of {model} cuts thoughts out of an assistant's turn: replies are trained on as they are, "
+            f"the chat template of {model} cuts thoughts out of replies; they are trained on as they are, "
             "but whoever sends answers back through the template loses their thoughts"
         )
 
@@ -140,8 +140,8 @@ def _ranks(given: Given) -> Iterator[Finding]:
     model = given.architecture
     if model is not None and not shares_heads(model, spread):
         fits = [str(n) for n in (2, 4, 8, 16, 32) if shares_heads(model, n)]
-        heads = f"{model.heads} heads and {model.kv_heads} key heads"
-        yield refusal(f"train.sequence_parallel={spread} can't share out {heads}: take one of 1, {', '.join(fits)}")
+        share = f"can't share out the {model.heads} heads of {given.model}"
+        yield refusal(f"train.sequence_parallel={spread} {share}: take one of {', '.join(['1', *fits])}")
     for ranks in sorted({count // spread for count in settings.workers}):
         windows, rounds = settings.batch_windows, math.ceil(settings.batch_windows / ranks)
         idle = 1 - windows / (rounds * ranks)

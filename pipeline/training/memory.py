@@ -8,7 +8,7 @@ N parameters on R ranks, T tokens of a rank (window / sequence_parallel), h hidd
                gradients before they are reduced
   activations  with gradient checkpointing L inputs of 2hT bytes and one layer's inside; without, every layer's inside
                (Korthikanti et al., 2205.05198, section 4, reckoned anew for these layers: see `layer_bytes`)
-  head         a chunk's logits in bfloat16 and float32, with their gradients, and the head's weights and gradients
+  head         a chunk's logits in float32 twice, the head's weights, and their gradient in float32 (see `_head`)
   other        what CUDA, NCCL and cuBLAS take, and a share that PyTorch's allocator can't use; ours, a guess
 A step has two peaks: the backward pass (of the loss or of a layer), and the optimizer's step, without activations.
 """
@@ -108,8 +108,8 @@ def estimate(model: Architecture, settings: TrainSettings, *, ranks: int) -> Mem
         # Beside a layer's activations the gradients of its widest part.
         layer=(0 if layers else inside) + 3 * width * model.intermediate * tokens + _gathered(model, settings, width),
         head=_head(model, settings, tokens=tokens, width=width),
-        # A sub-group's gradients are copied, and Adam's arithmetic makes two more of its size.
-        stepping=0 if settings.offload != "none" else round(12 * min(_LIVE, trained_share)),
+        # A sub-group's gradients are copied into one piece, and clipped; the fused AdamW needs no more.
+        stepping=0 if settings.offload != "none" else round(8 * min(_LIVE, trained_share)),
         other=_CUDA_BYTES if settings.device == "gpu" else 0,
         host=round(_HOST_BUFFERS * host),
     )
@@ -117,10 +117,11 @@ def estimate(model: Architecture, settings: TrainSettings, *, ranks: int) -> Mem
 
 def _inside(model: Architecture, settings: TrainSettings, *, width: int) -> int:
     """A layer's bytes for a token of a rank."""
-    inside = layer_bytes(model, width=width)
-    if settings.sequence_parallel > 1:
-        # Queries, keys, values and what attention gives are held twice: before and after they change hands.
-        inside += 2 * width * (model.heads + model.kv_heads) * model.head_dim
+    # What attention gives is joined from its documents, or comes back from other ranks, as a second copy.
+    inside = layer_bytes(model, width=width) + width * model.heads * model.head_dim
+    if model.kv_heads % settings.sequence_parallel:
+        # Each query head takes its own copy of keys and values.
+        inside += 2 * width * (model.heads - model.kv_heads) * model.head_dim
     return inside
 
 
@@ -171,9 +172,8 @@ def best(found: Sequence[Choice]) -> Choice | None:
 
 
 def shares_heads(model: Architecture, ranks: int) -> bool:
-    """Whether so many ranks can share a window: each takes some heads, and key heads are split or repeated evenly."""
-    split = model.kv_heads % ranks == 0 or ranks % model.kv_heads == 0
-    return model.heads % ranks == 0 and split
+    """Whether so many ranks can share a window: each takes as many heads."""
+    return model.heads % ranks == 0
 
 
 def _gathered(model: Architecture, settings: TrainSettings, width: int) -> int:
@@ -185,6 +185,13 @@ def _gathered(model: Architecture, settings: TrainSettings, width: int) -> int:
 
 
 def _head(model: Architecture, settings: TrainSettings, *, tokens: int, width: int) -> int:
-    """A chunk's logits in the model's type, in float32 and as gradients; the head's weights, and two gradients."""
-    chunk = min(settings.loss_chunk, tokens) * model.vocab * (width + 4 + 4)
-    return chunk + width * model.embedding * (1 if settings.lora else 3)
+    """What the loss takes: on the way forward a chunk's logits, on the way back the weights' gradient as it is scaled.
+
+    The head's gradient is added up in float32; a chunk's part of it has the model's type (cluster.training.loss).
+    """
+    hidden = 2 * width * tokens * model.hidden
+    chunk = 8 * min(settings.loss_chunk, tokens) * model.vocab
+    if settings.lora:
+        return hidden + chunk + width * model.embedding
+    forward = chunk + (2 * width + 4) * model.embedding
+    return hidden + max(forward, (2 * width + 8) * model.embedding)
