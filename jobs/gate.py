@@ -18,6 +18,7 @@ from cluster.session import cache_dir
 from jobs.curate import known_size
 from jobs.gate_page import lines_of, print_page
 from jobs.job import Plan
+from jobs.phases import Prepared
 from jobs.recipe import Recipe
 from jobs.steps import store_of
 from pipeline.errors import Stop
@@ -57,16 +58,20 @@ class Gated:
 
 
 def gate_plan(recipe: Recipe) -> Gated:
-    """What a dry run can know; what can't be read is said on the page."""
+    """What a dry run can know; what can't be read is said on the page. Raises Stop for data of another schema."""
     unread: list[str] = []
     config = _known_config(recipe.student.model, unread)
     tokenizer = _tokenizer(recipe.student.model) if config is not None and not unread else None
+    store: Store | None = store_of(recipe)
     try:
-        shown = _examples(recipe, tokenizer)
+        store_of(recipe).exists("recipe.yaml")
     except Stop as stop:
-        unread.append(str(stop))
-        shown = ()
-    return _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=_estimated(recipe), unread=unread)
+        store = None
+        unread.append(f"{str(stop)[:120]} ...: what is in it is not known")
+    shown = _examples(recipe, store)
+    return _gated(
+        recipe, config=config, tokenizer=tokenizer, shown=shown, phases=_estimated(recipe, store), unread=unread
+    )
 
 
 def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> Gated:
@@ -74,14 +79,35 @@ def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> 
 
     `phases` are counted in their packs; none are estimated.
     """
-    model = recipe.student.model
+    model, store = recipe.student.model, store_of(recipe)
     config, tokenizer = _config(local_path(model), model), _tokenizer(model)
-    shown = _examples(recipe, tokenizer)
-    gated = _gated(
-        recipe, config=config, tokenizer=tokenizer, shown=shown, phases=phases or _estimated(recipe), unread=[]
-    )
+    figures = _estimated(recipe, store) if phases is None else phases
+    shown = _examples(recipe, store)
+    gated = _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=figures, unread=[])
     gated.stop()
     return gated
+
+
+def counted(phases: Sequence[Prepared]) -> list[PhaseFigures]:
+    """What packed phases train on, and in how many steps."""
+    figures = []
+    for phase in phases:
+        meta, plan = phase.meta, phase.plan
+        figures.append(
+            PhaseFigures(
+                name=plan.phase.name,
+                windows=meta.windows,
+                num_tokens=sum(meta.num_tokens),
+                steps=plan.schedule(num_labels=meta.num_labels, num_tokens=meta.num_tokens).total,
+                epochs=plan.phase.epochs,
+                longest=meta.longest,
+                examples=meta.examples,
+                left_out=meta.left_out,
+                truncated=meta.truncated,
+                packed=True,
+            )
+        )
+    return figures
 
 
 def _gated(
@@ -181,13 +207,17 @@ def _tokenizer(model: str) -> Any:
         raise Stop(f"the tokenizer of {model} can't be opened: {said}") from error
 
 
-def _examples(recipe: Recipe, tokenizer: Any) -> Sequence[tuple[str, list[dict[str, str]]]]:
-    """The first examples of the phases' data, up to three. Raises Stop for a data set of another schema."""
+def _examples(recipe: Recipe, store: Store | None) -> Sequence[tuple[str, list[dict[str, str]]]]:
+    """The first examples of the phases' data, up to three. Raises Stop for a data set of another schema.
+
+    None of the run's own where its storage is None.
+    """
     shown: list[tuple[str, list[dict[str, str]]]] = []
     folders = dict.fromkeys(phase.dataset for phase in recipe.train.phases)
     for folder in folders:
-        store, inside = (store_of(recipe), "dataset") if folder is None else (Store(folder), "")
-        shown += _first(store, inside, own=folder is None, wanted=max(1, _EXAMPLES // len(folders)))
+        held, inside = (store, "dataset") if folder is None else (Store(folder), "")
+        if held is not None:
+            shown += _first(held, inside, own=folder is None, wanted=max(1, _EXAMPLES // len(folders)))
     return shown[:_EXAMPLES]
 
 
@@ -214,18 +244,16 @@ def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[s
     ]
 
 
-def _longest(recipe: Recipe, dataset: str | None) -> int | None:
-    """The most tokens of an example, from the files' footers alone; None where they don't say."""
-    if dataset is not None:
-        return None
-    store = store_of(recipe)
-    most = []
+def _longest(store: Store) -> int | None:
+    """The most tokens of an example of dataset/, from the files' footers alone; None where they don't say."""
+    most: list[int | None] = []
     for name in store.names("dataset", ".parquet"):
         fs, path = pafs.FileSystem.from_uri(store.address(f"dataset/{name}"))
         with fs.open_input_file(path) as source:
             footer = pq.read_metadata(source)
         most += _maxima(footer, "student_tokens")
-    return max(most) if most and None not in most else None
+    known = [one for one in most if one is not None]
+    return max(known) if known and len(known) == len(most) else None
 
 
 def _maxima(footer: Any, column: str) -> list[int | None]:
@@ -242,23 +270,22 @@ def _maxima(footer: Any, column: str) -> list[int | None]:
     return found
 
 
-def _estimated(recipe: Recipe) -> list[PhaseFigures]:
+def _estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
     """How much each phase trains on: by the chosen examples where they are there, else by the recipe's estimate."""
-    summary = _summary(recipe)
+    summary = _summary(store) if store is not None else None
     figures = []
     for phase in recipe.train.phases:
         tokens, examples = _tokens(recipe, phase, summary)
         windows = math.ceil(tokens / recipe.train.window)
         steps = phase.epochs * math.ceil(windows / recipe.train.batch_windows)
-        longest = _longest(recipe, phase.dataset) if summary else None
+        longest = _longest(store) if store is not None and summary and phase.dataset is None else None
         figures.append(
             PhaseFigures(phase.name, windows, tokens, steps, phase.epochs, longest=longest, examples=examples)
         )
     return figures
 
 
-def _summary(recipe: Recipe) -> dict[str, Any] | None:
-    store = store_of(recipe)
+def _summary(store: Store) -> dict[str, Any] | None:
     if not store.exists("summary/choose.json") or not store.names("dataset", ".parquet"):
         return None
     summary: dict[str, Any] = store.read_json("summary/choose.json")

@@ -43,7 +43,7 @@ def print_page(given: Given, found: Sequence[Finding]) -> None:
     for example in given.examples:
         _print_example(console, example)
     if not given.examples:
-        console.print("no example to show: dataset/ is not made yet, or the tokenizer was not read")
+        console.print("no example to show: dataset/ is not made yet, or can't be read")
     if given.architecture is not None and given.architecture.parameters is not None and given.settings.device == "gpu":
         console.print()
         console.print(_memory_table(given))
@@ -54,7 +54,8 @@ def print_page(given: Given, found: Sequence[Finding]) -> None:
             Text("refused  " if refused else "warning  ", "bold red" if refused else "yellow") + safe(finding.text)
         )
     if not any(finding.kind == "refusal" for finding in found):
-        console.print(Text("the gate is open: nothing stands in the way of training", "green"))
+        known = "of what can be known yet, " if given.unread or not given.examples else ""
+        console.print(Text(f"the gate is open: {known}nothing stands in the way of training", "green"))
 
 
 def _print_example(console: Console, example: Rendered) -> None:
@@ -121,10 +122,11 @@ def _memory(given: Given) -> str:
         return "not known"
     needs = estimate(model, settings, ranks=settings.workers[0])
     parts = f"states {_gib(needs.states)}, kept activations {_gib(needs.kept)}, a layer {_gib(needs.layer)}"
-    parts += f", the loss {_gib(needs.head)}, the optimizer's step {_gib(needs.stepping)}, CUDA {_gib(needs.other)}"
+    parts += f", the loss {_gib(needs.head)}, the optimizer's step {_gib(needs.stepping)}"
     if settings.device == "cpu":
         return f"about {_gib(needs.total + needs.host)} GiB a worker: {parts}"
     host = f", {_gib(needs.host)} GiB of its host" if needs.host else ""
+    parts += f", CUDA {_gib(needs.other)}"
     return f"about {_gib(needs.total)} of {settings.gpu_memory_gib:g} GiB of a GPU{host}: {parts}"
 
 
@@ -143,7 +145,8 @@ def _memory_table(given: Given) -> Table:
     settings, model = given.settings, given.architecture
     assert model is not None
     table = Table(
-        title=f"GiB of a GPU (and of its host) for windows of {settings.window:,} tokens; * fits, > the one to take",
+        title=f"GiB of a GPU (and of its host) for windows of {settings.window:,} tokens\n"
+        f"* fits, > the one to take, h needs more of its host than train.host_memory_gib={settings.host_memory_gib:g}",
         title_justify="left", title_style="bold", box=None, pad_edge=False,
     )  # fmt: skip
     for name in ("workers", "sequence_parallel", *(f"offload {offload}" for offload in OFFLOADS)):
@@ -165,7 +168,7 @@ def rank_counts(workers: tuple[int, int]) -> list[int]:
 
 def _cell(choice: Choice, taken: Choice | None) -> Text:
     host = f" ({_gib(choice.memory.host)})" if choice.memory.host else ""
-    mark = ">" if choice is taken else "*" if choice.fits else " "
+    mark = ">" if choice is taken else "*" if choice.fits else "h" if choice.fits_gpu else " "
     return Text(
         f"{mark} {_gib(choice.memory.total)}{host}", "bold green" if choice is taken else "" if choice.fits else "dim"
     )

@@ -4,8 +4,8 @@ Everything comes in as plain values (`Given`), read by jobs.gate; nothing is ope
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.training.architecture import LINEAR, Architecture
@@ -31,7 +31,10 @@ class PhaseFigures:
     epochs: int
     longest: int | None = None
     examples: int | None = None
-    too_long: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Examples that are in no window, by reason."""
+    truncated: int = 0
+    """Examples that were cut at a window's length."""
     packed: bool = False
 
 
@@ -129,10 +132,13 @@ def _phases(given: Given) -> Iterator[Finding]:
             yield warning(
                 f"phase {phase.name}: all of its {phase.steps} steps are warm-up, so its rate never falls: {fix}"
             )
-        if phase.too_long:
-            end = "left out" if settings.too_long == "drop" else "cut"
-            of = "" if phase.examples is None else f" of {phase.examples + phase.too_long:,}"
-            yield warning(f"phase {phase.name}: {phase.too_long:,}{of} examples are longer than train.window and {end}")
+        for reason, count in sorted(phase.left_out.items()):
+            whole = "" if phase.examples is None else f" of {phase.examples + sum(phase.left_out.values()):,}"
+            yield warning(f"phase {phase.name}: {count:,}{whole} examples are left out ({reason})")
+        if phase.truncated:
+            yield warning(
+                f"phase {phase.name}: {phase.truncated:,} examples are cut at train.window, and lose their end"
+            )
 
 
 def _ranks(given: Given) -> Iterator[Finding]:

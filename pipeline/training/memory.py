@@ -65,10 +65,13 @@ class Memory:
         """All of a GPU's at the worst moment."""
         return self.states + self.other + self.working
 
+    def fits_gpu(self, settings: TrainSettings) -> bool:
+        """Whether a GPU can hold it."""
+        return self.total <= settings.gpu_memory_gib * GIB * (1 - _UNUSABLE)
+
     def fits(self, settings: TrainSettings) -> bool:
         """Whether a GPU, and its share of the host, can hold it."""
-        gpu = settings.gpu_memory_gib * GIB * (1 - _UNUSABLE)
-        return self.total <= gpu and self.host <= settings.host_memory_gib * GIB
+        return self.fits_gpu(settings) and self.host <= settings.host_memory_gib * GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Choice:
     sequence_parallel: int
     memory: Memory
     fits: bool
+    fits_gpu: bool
 
 
 def estimate(model: Architecture, settings: TrainSettings, *, ranks: int) -> Memory:
@@ -163,7 +167,7 @@ def choices(
             changed = {"offload": offload, "sequence_parallel": spread, "workers": (ranks, ranks)}
             asked = settings.model_copy(update=changed)
             memory = estimate(model, asked, ranks=ranks)
-            yield Choice(ranks, offload, spread, memory, memory.fits(asked))
+            yield Choice(ranks, offload, spread, memory, memory.fits(asked), memory.fits_gpu(asked))
 
 
 def best(found: Sequence[Choice]) -> Choice | None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from pipeline.errors import Stop
-from pipeline.pack import IGNORED, Tokenizer, encode, end_of_turn
+from pipeline.pack import IGNORED, Refused, Tokenizer, encode, end_of_turn
 from pipeline.prompts import CLOSE, OPEN, opens_thought
 from pipeline.training.finding import Finding, refusal, warning
 
@@ -87,16 +87,20 @@ def check_messages(messages: Any, *, where: str) -> list[dict[str, str]]:
 
 def render(name: str, messages: Sequence[dict[str, str]], tokenizer: Reader) -> Rendered:
     """An example as `pipeline.pack.encode` has it trained on, with what is wrong with that."""
-    document = encode(messages, tokenizer)
-    marked = list(zip(document.ids, (label != IGNORED for label in document.labels), strict=True))
+    try:
+        document = encode(messages, tokenizer)
+    except Refused as error:
+        return Rendered(name, (), 0, 0, (refusal(f"example {name}: the chat template refuses it: {str(error)[:160]}"),))
+    ids, labels = [int(token) for token in document.ids], [int(label) for label in document.labels]
+    marked = list(zip(ids, (label != IGNORED for label in labels), strict=True))
     runs = [(trained, [token for token, _ in run]) for trained, run in groupby(marked, key=lambda one: one[1])]
     spans = tuple((tokenizer.decode(ids), trained) for trained, ids in runs)
     return Rendered(
         name=name,
         spans=spans,
-        num_tokens=len(document.ids),
+        num_tokens=len(ids),
         num_labels=document.num_labels,
-        findings=tuple(_wrong(name, messages, runs, document.labels, tokenizer)),
+        findings=tuple(_wrong(name, messages, runs, labels, tokenizer)),
     )
 
 
@@ -120,14 +124,17 @@ def _wrong(
         )
     if end in said_ids:
         found.append(warning(f"example {name} has {tokenizer.decode([end])!r} inside its reply, which ends it early"))
-    reply = messages[-1]["content"]
-    if opens_thought(prompt) and reply.startswith(OPEN):
-        reply = reply[len(OPEN) :].lstrip("\n")
-    return [*found, *_compared(name, said=tokenizer.decode(said_ids), reply=reply)]
+    return [*found, *_compared(name, prompt=prompt, said=tokenizer.decode(said_ids), reply=messages[-1]["content"])]
 
 
-def _compared(name: str, *, said: str, reply: str) -> list[Finding]:
-    """Whether the text that is trained on is the reply, and has its thought."""
+def _compared(name: str, *, prompt: str, said: str, reply: str) -> list[Finding]:
+    """Whether the text that is trained on is the reply, and has its thought.
+
+    Where the template opens the thought, the tag is in the prompt, and a reply without a thought closes it first.
+    """
+    if opens_thought(prompt):
+        reply = reply[len(OPEN) :] if reply.startswith(OPEN) else f"\n\n{CLOSE}\n\n{reply}"
+        reply = reply[1:] if prompt.endswith("\n") and reply.startswith("\n") else reply
     if said == reply:
         return []
     thought = reply.rpartition(CLOSE)[0].partition(OPEN)[2].strip() or reply.rpartition(CLOSE)[0].strip()
