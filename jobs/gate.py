@@ -223,7 +223,7 @@ def _examples(recipe: Recipe, store: Store | None) -> Sequence[tuple[str, list[d
 
 def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[str, list[dict[str, str]]]]:
     """The first examples of a data set; none where the run's own is not made yet."""
-    names = [name for name in store.names(folder, ".parquet") if name.startswith("train-")]
+    names = [name for name in store.names(folder, ".parquet") if _trained(name)]
     if not names:
         if own:
             return []
@@ -242,6 +242,11 @@ def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[s
     return [
         (str(name), check_messages(each, where=f"{where}, row {name}")) for name, each in zip(ids, taken, strict=False)
     ]
+
+
+def _trained(name: str) -> bool:
+    """Whether a data set's file is trained on; what is held back lies beside it."""
+    return name.startswith("train-")
 
 
 def _longest(store: Store) -> int | None:
@@ -298,6 +303,12 @@ def _tokens(recipe: Recipe, phase: Any, summary: dict[str, Any] | None) -> tuple
         examples = sum(by.get(name, 0) for name in phase.generations)
         total = summary.get("student_tokens") or summary["tokens"]
         return round(total * examples / summary["examples"]), examples
+    if phase.dataset is not None:
+        rows = sum(
+            Store(phase.dataset).rows(name) for name in Store(phase.dataset).names("", ".parquet") if _trained(name)
+        )
+        length = (recipe.estimate.trace_tokens or recipe.train.window) + recipe.estimate.prompt_tokens
+        return rows * min(length, recipe.train.window), rows
     problems, most = known_size(recipe), {each.name: each for each in recipe.distill.generations}
     tokens = 0.0
     for name in phase.generations:

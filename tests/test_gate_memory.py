@@ -1,4 +1,4 @@
-"""What a model is made of, what it takes to train, and how its context is extended: against transformers and DeepSpeed."""
+"""A model's sizes, its memory in training, and its longer context: against transformers, autograd and DeepSpeed."""
 
 import math
 from collections.abc import Callable
@@ -133,7 +133,7 @@ def test_states_are_deepspeeds_own_estimate(ranks: int) -> None:
         assert layer == 0
         assert needs.states == pytest.approx(gpu, rel=1e-6)
         if offload != "none":
-            # With 16 or 18 bytes for each parameter of a node's share; it counts 16-bit gradients where we have float32.
+            # 16 or 18 bytes for each parameter of a node, and half as much again.
             assert needs.host * 8 == pytest.approx(host, rel=0.01)
 
 
