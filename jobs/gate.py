@@ -4,21 +4,16 @@ Three examples and small figures are read, never the rows. A dry run goes on whe
 """
 
 import importlib.util
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
-
 from cluster.models import SHIPPED, check, local_path
 from cluster.session import cache_dir
-from jobs.curate import known_size
+from jobs.gate_figures import estimated, is_trained
 from jobs.gate_page import lines_of, print_page
 from jobs.job import Plan
-from jobs.phases import Prepared
 from jobs.recipe import Recipe
 from jobs.steps import store_of
 from pipeline.errors import Stop
@@ -70,7 +65,7 @@ def gate_plan(recipe: Recipe) -> Gated:
         unread.append(f"{str(stop)[:120]} ...: what is in it is not known")
     shown = _examples(recipe, store)
     return _gated(
-        recipe, config=config, tokenizer=tokenizer, shown=shown, phases=_estimated(recipe, store), unread=unread
+        recipe, config=config, tokenizer=tokenizer, shown=shown, phases=estimated(recipe, store), unread=unread
     )
 
 
@@ -81,33 +76,11 @@ def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> 
     """
     model, store = recipe.student.model, store_of(recipe)
     config, tokenizer = _config(local_path(model), model), _tokenizer(model)
-    figures = _estimated(recipe, store) if phases is None else phases
+    figures = estimated(recipe, store) if phases is None else phases
     shown = _examples(recipe, store)
     gated = _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=figures, unread=[])
     gated.stop()
     return gated
-
-
-def counted(phases: Sequence[Prepared]) -> list[PhaseFigures]:
-    """What packed phases train on, and in how many steps."""
-    figures = []
-    for phase in phases:
-        meta, plan = phase.meta, phase.plan
-        figures.append(
-            PhaseFigures(
-                name=plan.phase.name,
-                windows=meta.windows,
-                num_tokens=sum(meta.num_tokens),
-                steps=plan.schedule(num_labels=meta.num_labels, num_tokens=meta.num_tokens).total,
-                epochs=plan.phase.epochs,
-                longest=meta.longest,
-                examples=meta.examples,
-                left_out=meta.left_out,
-                truncated=meta.truncated,
-                packed=True,
-            )
-        )
-    return figures
 
 
 def _gated(
@@ -223,7 +196,7 @@ def _examples(recipe: Recipe, store: Store | None) -> Sequence[tuple[str, list[d
 
 def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[str, list[dict[str, str]]]]:
     """The first examples of a data set; none where the run's own is not made yet."""
-    names = [name for name in store.names(folder, ".parquet") if _trained(name)]
+    names = [name for name in store.names(folder, ".parquet") if is_trained(name)]
     if not names:
         if own:
             return []
@@ -242,82 +215,6 @@ def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[s
     return [
         (str(name), check_messages(each, where=f"{where}, row {name}")) for name, each in zip(ids, taken, strict=False)
     ]
-
-
-def _trained(name: str) -> bool:
-    """Whether a data set's file is trained on; what is held back lies beside it."""
-    return name.startswith("train-")
-
-
-def _longest(store: Store) -> int | None:
-    """The most tokens of an example of dataset/, from the files' footers alone; None where they don't say."""
-    most: list[int | None] = []
-    for name in store.names("dataset", ".parquet"):
-        fs, path = pafs.FileSystem.from_uri(store.address(f"dataset/{name}"))
-        with fs.open_input_file(path) as source:
-            footer = pq.read_metadata(source)
-        most += _maxima(footer, "student_tokens")
-    known = [one for one in most if one is not None]
-    return max(known) if known and len(known) == len(most) else None
-
-
-def _maxima(footer: Any, column: str) -> list[int | None]:
-    found: list[int | None] = []
-    for group in range(footer.num_row_groups):
-        held = footer.row_group(group)
-        for number in range(held.num_columns):
-            about = held.column(number)
-            if about.path_in_schema == column:
-                known = (
-                    about.statistics is not None and about.statistics.has_min_max and not about.statistics.null_count
-                )
-                found.append(about.statistics.max if known else None)
-    return found
-
-
-def _estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
-    """How much each phase trains on: by the chosen examples where they are there, else by the recipe's estimate."""
-    summary = _summary(store) if store is not None else None
-    figures = []
-    for phase in recipe.train.phases:
-        tokens, examples = _tokens(recipe, phase, summary)
-        windows = math.ceil(tokens / recipe.train.window)
-        steps = phase.epochs * math.ceil(windows / recipe.train.batch_windows)
-        longest = _longest(store) if store is not None and summary and phase.dataset is None else None
-        figures.append(
-            PhaseFigures(phase.name, windows, tokens, steps, phase.epochs, longest=longest, examples=examples)
-        )
-    return figures
-
-
-def _summary(store: Store) -> dict[str, Any] | None:
-    if not store.exists("summary/choose.json") or not store.names("dataset", ".parquet"):
-        return None
-    summary: dict[str, Any] = store.read_json("summary/choose.json")
-    return summary if summary.get("examples") else None
-
-
-def _tokens(recipe: Recipe, phase: Any, summary: dict[str, Any] | None) -> tuple[int, int | None]:
-    if phase.dataset is None and summary is not None:
-        by = summary.get("generations", {})
-        examples = sum(by.get(name, 0) for name in phase.generations)
-        total = summary.get("student_tokens") or summary["tokens"]
-        return round(total * examples / summary["examples"]), examples
-    if phase.dataset is not None:
-        rows = sum(
-            Store(phase.dataset).rows(name) for name in Store(phase.dataset).names("", ".parquet") if _trained(name)
-        )
-        length = (recipe.estimate.trace_tokens or recipe.train.window) + recipe.estimate.prompt_tokens
-        return rows * min(length, recipe.train.window), rows
-    problems, most = known_size(recipe), {each.name: each for each in recipe.distill.generations}
-    tokens = 0.0
-    for name in phase.generations:
-        generation = most[name]
-        kept = problems * generation.problems * min(recipe.choose.per_problem, generation.draws)
-        examples = min(kept * recipe.estimate.correct, recipe.choose.target.rows or math.inf)
-        length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
-        tokens += examples * (length + recipe.estimate.prompt_tokens)
-    return round(tokens), None
 
 
 def _accelerators() -> tuple[str, ...]:
