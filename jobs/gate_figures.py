@@ -1,0 +1,113 @@
+"""How much each phase of a recipe trains on: counted in its packs, or estimated before there are any."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from jobs.curate import known_size
+from jobs.phases import Prepared
+from jobs.recipe import Recipe
+from pipeline.store import Store
+from pipeline.training.gate import PhaseFigures
+from pipeline.training.settings import Phase
+
+
+def counted(phases: Sequence[Prepared]) -> list[PhaseFigures]:
+    """What packed phases train on, and in how many steps."""
+    figures = []
+    for phase in phases:
+        meta, plan = phase.meta, phase.plan
+        figures.append(
+            PhaseFigures(
+                name=plan.phase.name,
+                windows=meta.windows,
+                num_tokens=sum(meta.num_tokens),
+                steps=plan.schedule(num_labels=meta.num_labels, num_tokens=meta.num_tokens).total,
+                epochs=plan.phase.epochs,
+                longest=meta.longest,
+                examples=meta.examples,
+                left_out=meta.left_out,
+                truncated=meta.truncated,
+                packed=True,
+            )
+        )
+    return figures
+
+
+def estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
+    """How much each phase trains on: by the chosen examples where they are there, else by the recipe's estimate."""
+    summary = _summary(store) if store is not None else None
+    figures = []
+    for phase in recipe.train.phases:
+        tokens, examples = _tokens(recipe, phase, summary)
+        windows = math.ceil(tokens / recipe.train.window)
+        steps = phase.epochs * math.ceil(windows / recipe.train.batch_windows)
+        longest = _longest(store) if store is not None and summary and phase.dataset is None else None
+        figures.append(
+            PhaseFigures(phase.name, windows, tokens, steps, phase.epochs, longest=longest, examples=examples)
+        )
+    return figures
+
+
+def is_trained(name: str) -> bool:
+    """Whether a data set's file is trained on; what is held back lies beside it."""
+    return name.startswith("train-")
+
+
+def _longest(store: Store) -> int | None:
+    """The most tokens of an example of dataset/, from the files' footers alone; None where they don't say."""
+    most: list[int | None] = []
+    for name in store.names("dataset", ".parquet"):
+        fs, path = pafs.FileSystem.from_uri(store.address(f"dataset/{name}"))
+        with fs.open_input_file(path) as source:
+            footer = pq.read_metadata(source)
+        most += _maxima(footer, "student_tokens")
+    known = [one for one in most if one is not None]
+    return max(known) if known and len(known) == len(most) else None
+
+
+def _maxima(footer: Any, column: str) -> list[int | None]:
+    found: list[int | None] = []
+    for group in range(footer.num_row_groups):
+        held = footer.row_group(group)
+        for number in range(held.num_columns):
+            about = held.column(number)
+            if about.path_in_schema == column:
+                known = (
+                    about.statistics is not None and about.statistics.has_min_max and not about.statistics.null_count
+                )
+                found.append(about.statistics.max if known else None)
+    return found
+
+
+def _summary(store: Store) -> dict[str, Any] | None:
+    if not store.exists("summary/choose.json") or not store.names("dataset", ".parquet"):
+        return None
+    summary: dict[str, Any] = store.read_json("summary/choose.json")
+    return summary if summary.get("examples") else None
+
+
+def _tokens(recipe: Recipe, phase: Phase, summary: dict[str, Any] | None) -> tuple[int, int | None]:
+    if phase.dataset is None and summary is not None:
+        by = summary.get("generations", {})
+        examples = sum(by.get(name, 0) for name in phase.generations)
+        total = summary.get("student_tokens") or summary["tokens"]
+        return round(total * examples / summary["examples"]), examples
+    if phase.dataset is not None:
+        rows = sum(
+            Store(phase.dataset).rows(name) for name in Store(phase.dataset).names("", ".parquet") if is_trained(name)
+        )
+        length = (recipe.estimate.trace_tokens or recipe.train.window) + recipe.estimate.prompt_tokens
+        return rows * min(length, recipe.train.window), rows
+    problems, most = known_size(recipe), {each.name: each for each in recipe.distill.generations}
+    tokens = 0.0
+    for name in phase.generations:
+        generation = most[name]
+        kept = problems * generation.problems * min(recipe.choose.per_problem, generation.draws)
+        examples = min(kept * recipe.estimate.correct, recipe.choose.target.rows or math.inf)
+        length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
+        tokens += examples * (length + recipe.estimate.prompt_tokens)
+    return round(tokens), None
