@@ -191,6 +191,12 @@ class Store:
         with self._whole(name) as sink:
             sink.write(content)
 
+    @contextlib.contextmanager
+    def writing_bytes(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a file block by block, whole or not at all."""
+        with self._whole(name) as sink:
+            yield sink
+
     def delete(self, name: str) -> None:
         """Delete a file; one that is gone already is no error."""
         fs, base = _open(self.root)
