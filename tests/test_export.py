@@ -5,6 +5,7 @@ import copy
 import gc
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,11 +101,11 @@ def test_transformers_reads_back_what_was_in_memory(base: Path, tmp_path: Path, 
     model = make()
     folder = exported(model, base, tmp_path, shard_bytes=shard_bytes)
     opened, told = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype="auto")
-    assert not (told["missing_keys"] or told["unexpected_keys"] or told["mismatched_keys"])
+    assert not any(told.values())
     same_weights(opened, model)
     model.save_pretrained(tmp_path / "theirs")
     ours, theirs = names_in(folder), names_in(tmp_path / "theirs")
-    assert sorted(sum(ours.values(), [])) == sorted(sum(theirs.values(), []))
+    assert sorted(chain.from_iterable(ours.values())) == sorted(chain.from_iterable(theirs.values()))
     if shard_bytes < 100_000:
         assert list(ours) == [f"model-{n:05}-of-{len(ours):05}.safetensors" for n in range(1, len(ours) + 1)]
         assert len(ours) > 1
@@ -171,7 +172,7 @@ def test_additions_are_merged_as_peft_does_it_and_kept_in_its_format(base: Path,
     model = trained_lora(base, dtype)
     folder = exported(model, base, tmp_path, base="made/base")
     opened, told = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype="auto")
-    assert not (told["missing_keys"] or told["unexpected_keys"])
+    assert not any(told.values())
     whole = copy.deepcopy(model).float()
     oracle = whole.merge_and_unload().state_dict()
     assert opened.state_dict().keys() == oracle.keys()

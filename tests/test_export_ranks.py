@@ -133,7 +133,7 @@ def test_what_two_ranks_hold_is_what_transformers_reads(left: Path, kind: str) -
     folder = left / "rank0" / kind
     assert len(list(folder.glob("model-*.safetensors"))) > 2
     opened, told = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, dtype="auto")
-    assert not (told["missing_keys"] or told["unexpected_keys"] or told["mismatched_keys"])
+    assert not any(told.values())
     expected = torch.load(left / f"{kind}.pt")
     found = opened.state_dict()
     assert found.keys() == expected.keys()

@@ -40,7 +40,7 @@ class Shard:
 
 
 def split(weights: Sequence[Weight], *, shard_bytes: int) -> list[Shard]:
-    """Files of at most `shard_bytes` of tensors each, more only where one weight alone has more; named as the Hub does."""
+    """Files of at most `shard_bytes` of tensors each, more only where one weight has more; named as on the Hub."""
     held: list[list[Weight]] = [[]]
     size = 0
     for weight in weights:
