@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny import tiny_model
 
@@ -19,6 +20,7 @@ from pipeline.errors import Stop  # noqa: E402
 from pipeline.store import Store  # noqa: E402
 
 TEXTS = [[4, 9, 30, 77, 5, 6], [100, 7, 7, 7, 200]]
+LORA = {"rank": 4, "alpha": 10, "targets": ("q_proj", "down_proj")}
 
 
 class Full(Store):
@@ -32,23 +34,37 @@ class Full(Store):
             yield sink
 
 
-def trained(model: Any) -> Any:
+def settings(**changes: Any) -> Any:
+    from pipeline.training.settings import Phase, TrainSettings
+
+    told = {"phases": (Phase(name="only", generations=("long",)),), "device": "cpu", "workers": 2, "dtype": "float32"}
+    return TrainSettings(**{**told, "window": 64, "gradient_checkpointing": False, **changes})
+
+
+def trained(model: Any, wanted: Any, ranks: Any, tokenizer: Any) -> Any:
     """A ZeRO-3 engine after two steps, so that DeepSpeed has seen the model's order of weights."""
     import deepspeed
 
-    from cluster.zero import LossModel, zero3
+    from cluster.training.zero import Opened, decayed, trainable, zero3
+    from pipeline.pack import together
 
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(wanted, lr=1e-2)
-    config = zero3(dtype="float32", accumulation=1, clip=1.0)
+    config = zero3(wanted, accumulation=1)
     # No weight is small enough to stay whole on every rank.
     config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-    engine, *_ = deepspeed.initialize(model=LossModel(model, chunks=1), optimizer=optimizer, config=config)
+    loss_model = trainable(model, wanted)
+    optimizer = torch.optim.AdamW(decayed(loss_model, weight_decay=0.0), lr=1e-2)
+    engine, *_ = deepspeed.initialize(model=loss_model, optimizer=optimizer, config=config)
+    opened = Opened(engine, tokenizer)
     for _ in range(2):
-        ids = torch.tensor([TEXTS[0]])
-        engine.backward(engine(ids, ids, torch.arange(ids.shape[1])[None]))
+        engine.backward(engine(*ranks.inputs(together(documents()[:1], ["a"]), opened)))
         engine.step()
-    return engine
+    return opened
+
+
+def documents() -> list[Any]:
+    from pipeline.pack import Document
+
+    return [Document(np.array(ids, np.int32), 1) for ids in TEXTS]
 
 
 def whole(engine: Any, merged: bool) -> dict[str, Any]:
@@ -74,24 +90,33 @@ def rank_of_two(rank: int, port: int, folder: Path) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     import deepspeed
     import torch.distributed as dist
-    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from cluster.training import attention
     from cluster.training.export import export
-    from cluster.training.opened import trained_readings, write_readings
+    from cluster.training.lora import with_additions
+    from cluster.training.probes import trained_readings
+    from cluster.training.ranks import Ranks
+    from cluster.training.readings import write_readings
 
     torch.set_num_threads(1)
     deepspeed.init_distributed("gloo", verbose=False)
     store, tokenizer = Store(str(folder)), AutoTokenizer.from_pretrained(folder / "base")
-    told = {"tokenizer": tokenizer, "eos_id": 3, "sampling": None, "rank": rank, "shard_bytes": 200_000}
-    for kind in ("full", "lora"):
-        model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
-        if kind == "lora":
-            model = get_peft_model(model, LoraConfig(r=4, lora_alpha=10, target_modules=["q_proj", "down_proj"]))
-        engine = trained(model)
+    told = {"tokenizer": tokenizer, "eos_id": 3, "shard_bytes": 200_000}
+    # The ranks of the second share each text between them.
+    kinds = {"full": settings(), "lora": settings(sequence_parallel=2, lora=LORA)}
+    for kind, wanted in kinds.items():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder / "base", dtype=torch.float32, attn_implementation=attention.NAME
+        )
+        if wanted.lora is not None:
+            model = with_additions(model, wanted.lora, seed=1)
+        ranks = Ranks.of(wanted)
+        opened = trained(model, wanted, ranks, tokenizer)
+        engine = opened.engine
         held = next(parameter for parameter in engine.module.parameters() if parameter.requires_grad)
         assert held.numel() == 0, "the weights are not sharded: nothing is tested"
-        readings = trained_readings(engine, TEXTS)
+        readings = trained_readings(opened, ranks, documents())
         expected = whole(engine, merged=kind == "lora")
         export(engine, store=Store(str(folder / f"rank{rank}")), folder=kind, **told)
         if rank == 0:
@@ -147,7 +172,7 @@ def test_what_two_ranks_hold_is_what_transformers_reads(left: Path, kind: str) -
 def test_the_readings_of_sharded_weights_are_those_of_whole_ones(left: Path, kind: str) -> None:
     from transformers import AutoModelForCausalLM
 
-    from cluster.training.opened import read_readings
+    from cluster.training.readings import read_readings
 
     model = AutoModelForCausalLM.from_pretrained(left / "rank0" / kind, dtype=torch.float32).eval()
     readings = read_readings(Store(str(left)), f"{kind}.json")

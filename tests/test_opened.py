@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
 from tiny import alone, tiny_model
 
@@ -14,20 +14,23 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
+from cluster.training import attention  # noqa: E402
 from cluster.training.export import eos_ids, export  # noqa: E402
-from cluster.training.opened import (  # noqa: E402
+from cluster.training.loss import LossModel  # noqa: E402
+from cluster.training.opened import by_transformers, check_opened  # noqa: E402
+from cluster.training.probes import trained_readings  # noqa: E402
+from cluster.training.ranks import Ranks  # noqa: E402
+from cluster.training.readings import (  # noqa: E402
     TOLERANCES,
-    Opened,
+    Found,
     Reading,
-    by_transformers,
-    check_opened,
     compare,
-    probe_tokens,
     read_readings,
-    trained_readings,
     write_readings,
 )
+from cluster.training.zero import Opened  # noqa: E402
 from pipeline.errors import Stop  # noqa: E402
+from pipeline.pack import Document  # noqa: E402
 from pipeline.store import Store  # noqa: E402
 
 TURNS = [
@@ -42,7 +45,9 @@ def made(folder: Path, dtype: str) -> tuple[Store, list[Reading], list[int]]:
     Its weights are so large that every one of them matters; a fresh model says nearly the same whatever it reads.
     """
     tiny_model(folder / "base")
-    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder / "base", dtype=torch.float32, attn_implementation=attention.NAME
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and "embed" not in name:
@@ -50,13 +55,14 @@ def made(folder: Path, dtype: str) -> tuple[Store, list[Reading], list[int]]:
     model = model.to(getattr(torch, dtype)).train()
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
     store = Store(str(folder / "run"))
-    store.write_table("dataset/train-00000.parquet", pa.table({"messages": TURNS}))
-    engine = SimpleNamespace(module=torch.nn.Module(), device="cpu")
-    engine.module.model = model
-    readings = trained_readings(engine, probe_tokens(store, tokenizer))
+    engine = SimpleNamespace(module=LossModel(model, chunks=1), device=torch.device("cpu"))
+    alone_ = Ranks(data=0, data_ranks=1, part=0, parts=1, group=None, flash=False)
+    texts = [tokenizer.apply_chat_template(turns, tokenize=False) for turns in TURNS]
+    probes = [Document(np.array(tokenizer(text)["input_ids"], np.int32), 4) for text in texts]
+    readings = trained_readings(Opened(engine, tokenizer), alone_, probes)
     assert model.training
     write_readings(store, "readings.json", readings)
-    export(engine, tokenizer, store=store, folder="model", eos_id=3, sampling={"temperature": 0.6}, rank=0)
+    export(engine, tokenizer, store=store, folder="model", eos_id=3, sampling={"temperature": 0.6})
     return store, read_readings(store, "readings.json"), eos_ids(tokenizer, 3)
 
 
@@ -70,19 +76,10 @@ def checked(store: Store, readings: list[Reading], eos: list[int]) -> dict[str, 
     return compare(readings, found, who="transformers", eos=eos, tolerance=TOLERANCES["float32"])
 
 
-def test_probes_are_the_first_examples_as_they_are_trained_on(right: Any) -> None:
-    store, readings, _ = right
-    tokenizer = AutoTokenizer.from_pretrained(store.address("model"))
-    said = [tokenizer.decode(reading.ids) for reading in readings]
-    assert said[0].endswith("Twice 7: 14<|end|>")
-    assert said[0].startswith("<|start|>user\nWhat is 7 + 7?")
-    assert [len(ids) for ids in probe_tokens(store, tokenizer, count=1, most=9)] == [9]
-    with pytest.raises(Stop, match="no example"):
-        probe_tokens(store, tokenizer, folder="nowhere")
-
-
 def test_a_right_export_passes(right: Any) -> None:
     figures = checked(*right)
+    # The trainer's own attention is nobody else's.
+    assert attention.NAME not in Path(right[0].address("model/config.json")).read_text()
     assert figures["largest"] < 1e-4
     assert figures["tokens"] == sum(len(reading.ids) - 1 for reading in right[1])
 
@@ -157,7 +154,7 @@ def test_the_comparison_names_the_worst_token_and_takes_no_number_for_wrong() ->
     tolerance = TOLERANCES["bfloat16"]
 
     def against(**changes: Any) -> dict[str, float]:
-        found = Opened((replace(ours, **changes),), (1, 3))
+        found = Found((replace(ours, **changes),), (1, 3))
         return compare([ours], found, who="vllm", eos=[3], tolerance=tolerance)
 
     assert against(logprobs=(-1.02, -2.04)) == pytest.approx({"mean_difference": 0.03, "largest": 0.04, "tokens": 2})

@@ -32,8 +32,7 @@ def export(
     store: Store,
     folder: str,
     eos_id: int,
-    sampling: Mapping[str, Any] | None,
-    rank: int,
+    sampling: Mapping[str, Any] | None = None,
     base: str | None = None,
     shard_bytes: int = _SHARD_BYTES,
 ) -> None:
@@ -43,7 +42,7 @@ def export(
     top_k, max_tokens); none keeps the base model's own. `base` is the name of the base model that adapter/ tells.
     Every rank must call it; rank 0 writes. What rank 0 can't write raises Stop on every rank.
     """
-    model = engine.module.model
+    model, rank = engine.module.model, dist.get_rank() if dist.is_initialized() else 0
     shards = split(weights_of(model), shard_bytes=shard_bytes)
     _first(rank, partial(_clear, store, folder, {shard.name for shard in shards}))
     for shard in shards:
