@@ -18,7 +18,7 @@ from cluster.training import attention  # noqa: E402
 from cluster.training.export import eos_ids, export  # noqa: E402
 from cluster.training.loss import LossModel  # noqa: E402
 from cluster.training.opened import by_transformers, check_opened  # noqa: E402
-from cluster.training.probes import trained_readings  # noqa: E402
+from cluster.training.probes import probes_of, trained_readings  # noqa: E402
 from cluster.training.ranks import Ranks  # noqa: E402
 from cluster.training.readings import (  # noqa: E402
     TOLERANCES,
@@ -30,7 +30,7 @@ from cluster.training.readings import (  # noqa: E402
 )
 from cluster.training.zero import Opened  # noqa: E402
 from pipeline.errors import Stop  # noqa: E402
-from pipeline.pack import Document  # noqa: E402
+from pipeline.pack import Document, together  # noqa: E402
 from pipeline.store import Store  # noqa: E402
 
 TURNS = [
@@ -74,6 +74,13 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Reading
 def checked(store: Store, readings: list[Reading], eos: list[int]) -> dict[str, float]:
     found = by_transformers(store.address("model"), [reading.ids for reading in readings], "float32")
     return compare(readings, found, who="transformers", eos=eos, tolerance=TOLERANCES["float32"])
+
+
+def test_probes_are_the_first_documents_cut() -> None:
+    held = [Document(np.arange(size, dtype=np.int32), 1) for size in (5, 1, 300, 7, 9)]
+    windows = [together(held[:2], ["a", "b"]), together(held[2:], ["c", "d", "e"])]
+    found = probes_of(windows, count=3, most=256)
+    assert [probe.ids.tolist() for probe in found] == [[0, 1, 2, 3, 4], list(range(256)), list(range(7))]
 
 
 def test_a_right_export_passes(right: Any) -> None:

@@ -13,10 +13,10 @@ from cluster.packs import Windows
 from cluster.training.ranks import Ranks
 from cluster.training.readings import Reading, read
 from cluster.training.zero import Opened
-from pipeline.pack import Document, together
+from pipeline.pack import Document, Window, together
 
 
-def probes_of(windows: Windows, *, count: int = 4, most: int = 256) -> list[Document]:
+def probes_of(windows: Windows | Sequence[Window], *, count: int = 4, most: int = 256) -> list[Document]:
     """The first documents of a phase's windows, each cut to `most` tokens."""
     return list(islice(_documents(windows, most), count))
 
@@ -32,8 +32,8 @@ def trained_readings(model: Opened, ranks: Ranks, probes: Sequence[Document]) ->
         model.engine.module.train(was_training)
 
 
-def _documents(windows: Windows, most: int) -> Iterator[Document]:
-    for number in range(windows.meta.windows):
+def _documents(windows: Windows | Sequence[Window], most: int) -> Iterator[Document]:
+    for number in range(len(windows)):
         for document in windows[number].documents:
             # Of a single token there is nothing to predict.
             if len(document.ids) > 1:
