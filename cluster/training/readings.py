@@ -49,10 +49,12 @@ class Tolerance:
 TOLERANCES = {
     "float32": Tolerance(mean=1e-3, largest=1e-2, clear=2e-2),
     "float16": Tolerance(mean=0.01, largest=0.2, clear=0.2),
-    "bfloat16": Tolerance(mean=0.05, largest=1.0, clear=1.0),
+    "bfloat16": Tolerance(mean=0.1, largest=2.0, clear=1.0),
 }
 """By type. float32 only sums in another order. bfloat16 has 8 bits, so a logit of 16 is off by up to 0.06, and rare
-tokens, whose logits lie far below the likeliest's, by the most."""
+tokens, whose logits lie far below the likeliest's, by the most: on CPUs, SmolLM2-135M in bfloat16 over 674 tokens,
+transformers came to 0 and vLLM to 0.048 on average and 0.78 at most; with three times its rope_theta transformers came
+to 0.18 and 4.2. With 1.1 times, it was 0.045: so small an error hides in bfloat16, and shows in float32."""
 
 
 def read(logits_TV: torch.Tensor, following_T: torch.Tensor) -> tuple[list[float], list[int], list[float]]:
