@@ -191,6 +191,12 @@ class Store:
         with self._whole(name) as sink:
             sink.write(content)
 
+    @contextlib.contextmanager
+    def writing_bytes(self, name: str) -> Iterator[IO[bytes]]:
+        """Write a file block by block, whole or not at all."""
+        with self._whole(name) as sink:
+            yield sink
+
     def delete(self, name: str) -> None:
         """Delete a file; one that is gone already is no error."""
         fs, base = _open(self.root)
@@ -211,11 +217,17 @@ class Store:
                 while block := stream.read(_BLOCK_BYTES):
                     sink.write(block)
 
+    def read_blocks(self, name: str) -> Iterator[bytes]:
+        """A file's content, block by block."""
+        fs, base = _open(self.root)
+        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+
     def copy_out(self, name: str, target: Path) -> None:
         """Copy a file to a local path."""
-        fs, base = _open(self.root)
-        with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream, target.open("wb") as sink:
-            while block := stream.read(_BLOCK_BYTES):
+        with target.open("wb") as sink:
+            for block in self.read_blocks(name):
                 sink.write(block)
 
     @contextlib.contextmanager

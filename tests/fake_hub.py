@@ -1,4 +1,4 @@
-"""A fake Hugging Face Hub on a real socket: as much of its API as a push of a data set repository needs."""
+"""A fake Hugging Face Hub on a real socket: as much of its API as a push of a repository needs."""
 
 import base64
 import hashlib
@@ -15,12 +15,15 @@ TOKEN = "hf_made"
 class FakeHub:
     """Serves while in `with`. `files` is what the repository holds: path -> content; None where there is none.
 
-    `may_write` is whether the token has the right to; `seen` are the method and path of every request.
+    `may_write` is whether the token has the right to; `seen` are the method and path of every request; `kind` is the
+    type of the repository; after `breaks_after` large files the next is answered with an error.
     """
 
     files: dict[str, bytes] | None = None
     private: bool = True
     may_write: bool = True
+    kind: str = "dataset"
+    breaks_after: int | None = None
     seen: list[str] = field(default_factory=list)
     lfs: dict[str, bytes] = field(default_factory=dict)
     url: str = ""
@@ -45,6 +48,8 @@ class FakeHub:
         self.seen.append(f"{method} {path}")
         if method == "PUT":
             assert hashlib.sha256(body).hexdigest() == path.rpartition("/")[2]
+            if self.breaks_after is not None and len(self.lfs) >= self.breaks_after:
+                return 400, {"error": "broken off"}, {}
             self.lfs[path.rpartition("/")[2]] = body
             return 200, {}, {}
         if token != f"Bearer {TOKEN}":
@@ -53,6 +58,7 @@ class FakeHub:
             return self._create(json.loads(body))
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}, {}
+        assert f"/{self.kind}s/" in path or path.endswith("/objects/batch"), path
         if self.files is None:
             return 404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
         if method == "GET":
@@ -70,7 +76,7 @@ class FakeHub:
     def _create(self, asked: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
         if not self.may_write:
             return 403, {"error": "You don't have the rights to create a dataset under this namespace"}, {}
-        assert asked["type"] == "dataset"
+        assert asked.get("type", "model") == self.kind
         self.files, self.private = {}, asked.get("visibility") == "private"
         return 200, {"url": f"{self.url}/datasets/{asked['organization']}/{asked['name']}"}, {}
 
@@ -83,11 +89,14 @@ class FakeHub:
 
     @staticmethod
     def _mode(asked: dict[str, Any]) -> dict[str, Any]:
-        mode = "lfs" if asked["path"].endswith((".parquet", ".png")) else "regular"
+        mode = "lfs" if asked["path"].endswith((".parquet", ".png", ".safetensors")) else "regular"
         return {"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
     def _batch(self, asked: dict[str, Any]) -> dict[str, Any]:
         def actions(each: dict[str, Any]) -> dict[str, Any]:
+            if each["oid"] in self.lfs:
+                # It has it: there is nothing to do.
+                return each
             return {**each, "actions": {"upload": {"href": f"{self.url}/lfs/{each['oid']}", "header": {}}}}
 
         return {"transfer": "basic", "objects": [actions(each) for each in asked["objects"]]}

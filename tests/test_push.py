@@ -12,6 +12,7 @@ from made_dataset import made_run
 from tiny import ROOT
 
 from jobs import push
+from pipeline.model_card import write_card as write_model_card
 from pipeline.store import Store
 
 
@@ -110,9 +111,72 @@ def test_a_dry_run_names_the_files_and_the_unknown_licence(store: Store, capsys:
 
 def test_what_is_staged_from_elsewhere_is_a_copy(store: Store) -> None:
     remote = Store(f"file://{store.root}")
-    with push._staged(remote, ["dataset/train-00000.parquet", "dataset/README.md"], repository="me/made") as folder:
+    with push._staged(
+        remote, ["dataset/train-00000.parquet", "dataset/README.md"], push._DATASET, repository="me/made"
+    ) as folder:
         copied = folder / "train-00000.parquet"
         assert not copied.is_symlink()
         assert copied.read_bytes() == (Path(store.root) / "dataset" / "train-00000.parquet").read_bytes()
         assert "me/made" in (folder / "README.md").read_text()
     assert not folder.exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A run with a model of two shards, as the export leaves it."""
+    store = made_run(tmp_path_factory.mktemp("trained"))
+    files = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for file in files:
+        store.write_bytes(f"model/{file}", file.encode() * 1000)
+    store.write_json("model/model.safetensors.index.json", {"weight_map": {"a": files[0], "b": files[1]}})
+    store.write_bytes("model/adapter/adapter_model.safetensors", b"additions")
+    store.write_json("model/config.json", {})
+    store.write_json("model/phase.json", {"losses": []})
+    write_model_card(store)
+    store.write_json("model/step.json", {"fingerprint": "made", "done": True})
+    return store
+
+
+def test_a_broken_push_of_a_model_goes_on_where_it_was(trained: Store, tmp_path: Path) -> None:
+    before = {"model.safetensors": b"of an earlier push", "notes.md": b"somebody's own"}
+    with FakeHub(files=before, kind="model", breaks_after=1) as hub:
+        _, err = start(hub, tmp_path, trained.root, "me/student", "--model").communicate(timeout=120)
+        assert "run the same command again" in err
+        assert hub.files == before
+        hub.breaks_after = None
+        # Some are sent at once, and one of them may have come through beside the one that broke.
+        came = set(hub.lfs)
+        hub.seen.clear()
+        process = start(hub, tmp_path, trained.root, "me/student", "--model")
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert f"pushed: {hub.url}/me/student" in out
+    assert len(came) == 1
+    assert not any(f"PUT /lfs/{oid}" in hub.seen for oid in came)
+    folder = Path(trained.root) / "model"
+    ours = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"step.json", "phase.json"}
+    assert hub.files.keys() == ours | {"notes.md"}
+    assert {"adapter/adapter_model.safetensors", "model-00002-of-00002.safetensors", "config.json"} < ours
+    for name in ours - {"README.md"}:
+        assert hub.files[name] == (folder / name).read_bytes()
+    card = hub.files["README.md"].decode()
+    assert "vllm serve me/student" in card
+    assert "OWNER/" not in card
+
+
+def test_a_model_that_lacks_a_file_or_is_not_done_is_refused(
+    store: Store, trained: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "the model of" in refused(store.root, "me/student", "--model", "--dry-run", capsys=capsys)[1]
+    push.main([trained.root, "me/student", "--model", "--dry-run"])
+    out = capsys.readouterr().out
+    assert "model-00001-of-00002.safetensors" in out
+    assert "check: the base model's licence" in out
+    assert "check: the licence of some rows is 'unknown'" in out
+    assert "nothing is known" in refused(trained.root, "me/student", "--model", "--public", capsys=capsys)[1]
+    half = Store(str(tmp_path / "half"))
+    for name in ("recipe.yaml", "model/step.json", "model/config.json", "model/README.md"):
+        half.write_bytes(name, b"".join(trained.read_blocks(name)))
+    half.write_bytes("model/model.safetensors.index.json", b'{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
+    said = refused(half.root, "me/student", "--model", "--dry-run", capsys=capsys)[1]
+    assert "lacks model-00001-of-00002.safetensors" in said
