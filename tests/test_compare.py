@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 from rows import trace
+from tiny import ROOT, recorded
 from tiny import recipe as tiny_recipe
-from tiny import recorded
 
 from jobs import compare
 from jobs.arms import Arms, base_run, load_arms, runs, split
@@ -74,9 +74,10 @@ def test_only_choose_and_train_may_differ_between_arms(tmp_path: Path, recipe: R
     ):
         with pytest.raises(BadRecipe, match=said):
             runs(recipe, arms(tmp_path, arms={"x": over}))
+    bare = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"benchmarks": {}})})
+    one = arms(tmp_path, arms={"x": {}})
     with pytest.raises(BadRecipe, match="nothing to compare on"):
-        bare = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"benchmarks": {}})})
-        compare.plan(bare, arms=arms(tmp_path, arms={"x": {}}))
+        compare.plan(bare, arms=one)
 
 
 def test_arms_take_problems_traces_and_ledger_of_the_run_and_have_the_rest_to_themselves(
@@ -244,3 +245,10 @@ def test_one_run_alone_is_told_as_such(tmp_path: Path, recipe: Recipe) -> None:
     assert "trained once: how much another seed would change is not known" in text
     assert "| one run |" in text
     assert "NOT EQUAL" not in text
+
+
+def test_the_arms_that_ship_fit_their_recipe_and_have_equal_tokens() -> None:
+    shipped = ROOT / "jobs" / "recipes"
+    every = runs(load(str(shipped / "phases.yaml")), load_arms(str(shipped / "compare.yaml")))
+    assert [run.arm for run in every] == ["two_phases", "distill_teacher", "distill_self"]
+    assert {sum(phase.tokens or 0 for phase in run.recipe.train.phases) for run in every} == {20_000}
