@@ -10,6 +10,9 @@ import contextlib
 from collections.abc import Sequence
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from cluster.models import probe
 from cluster.session import session
 from jobs import choose, curate, distill, evaluate, train
@@ -100,8 +103,8 @@ def enough(each: Run) -> None:
         held, examples = 0, 0
         for name in (name for name in store.names("dataset", ".parquet") if name.startswith("train-")):
             rows = store.read_table(f"dataset/{name}", columns=["generation", "student_tokens"])
-            lengths = [row["student_tokens"] for row in rows.to_pylist() if row["generation"] in phase.generations]
-            held, examples = held + sum(lengths), examples + len(lengths)
+            mine = rows.filter(pc.is_in(rows["generation"], value_set=pa.array(phase.generations)))
+            held, examples = held + (pc.sum(mine["student_tokens"]).as_py() or 0), examples + mine.num_rows
         # The tags around a thought and the end of the turn are trained on too, and are in no count of tokens.
         most = phase.epochs * (held + _AROUND * examples)
         if most < phase.tokens:
