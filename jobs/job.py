@@ -1,6 +1,7 @@
 """What all jobs share: the command line, one-line errors, the closing table, the summary file and the exit code."""
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import time
@@ -52,14 +53,25 @@ class Incomplete(Stop):
 def main(job: Job) -> None:
     """Run a job from the command line; exits 0 only when its step is complete, 2 for a wrong recipe, 1 otherwise."""
     arguments = _arguments(job)
+    with one_line():
+        begin(job, load(arguments.recipe, arguments.overrides), dry_run=arguments.dry_run)
+
+
+def begin(job: Job, recipe: Recipe, *, dry_run: bool) -> None:
+    """Do a job's work with the run to itself, or only say what it would do."""
+    _check_storage(recipe)
+    if dry_run:
+        show(f"{job.name} would", job.plan(recipe))
+        return
+    with locked(store_of(recipe), command=f"jobs.{job.name}"):
+        run(job, recipe)
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """End the process where the block fails: one line that says why, and the exit code that says what kind it was."""
     try:
-        recipe = load(arguments.recipe, arguments.overrides)
-        _check_storage(recipe)
-        if arguments.dry_run:
-            show(f"{job.name} would", job.plan(recipe))
-            return
-        with locked(store_of(recipe), command=f"jobs.{job.name}"):
-            run(job, recipe)
+        yield
     except BadRecipe as error:
         sys.exit(_say(error, code=2))
     except Stop as error:

@@ -38,7 +38,8 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
     store = store_of(recipe)
     for phase in recipe.train.phases:
         data = _data(recipe, phase)
-        made_of = fingerprint("phase", before, data, recipe.train.model_copy(update={"phases": (phase,)}), recipe.seed)
+        asked = recipe.train.model_copy(update={"phases": (phase,)})
+        made_of = fingerprint("phase", before, data, asked, recipe.training_seed)
         export_to = f"checkpoints/{_folder(phase, made_of)}/export"
         meta = _packed(recipe, phase, "train", data)
         if meta is None:
@@ -52,7 +53,7 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
             export_to=export_to,
             settings=recipe.train,
             phase=phase,
-            seed=recipe.seed,
+            seed=recipe.training_seed,
         )
         yield Prepared(plan, meta, made_of)
         before, start = made_of, store.address(export_to)
@@ -66,8 +67,8 @@ def _data(recipe: Recipe, phase: Phase) -> str:
     """What a phase's windows are made of."""
     rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else identity(phase.dataset)
     settings = recipe.train
-    parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long, recipe.seed)
-    return fingerprint("packs", rows, *parts)
+    parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long)
+    return fingerprint("packs", rows, *parts, recipe.training_seed)
 
 
 def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | None:
@@ -81,7 +82,7 @@ def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | N
         model=recipe.student.model,
         window=recipe.train.window,
         too_long=recipe.train.too_long,
-        seed=recipe.seed,
+        seed=recipe.training_seed,
         cpus=recipe.stream.verifier_cpus,
         made_of=data,
     )

@@ -32,12 +32,16 @@ def _folder_name(name: str) -> str:
 class Recipe(Settings):
     """All of a run."""
 
-    operational: ClassVar[frozenset[str]] = frozenset({"storage", "cluster", "stream", "estimate", "budget_usd"})
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"storage", "shares", "cluster", "stream", "estimate", "budget_usd"}
+    )
 
     name: Annotated[str, AfterValidator(_folder_name)]
     """The run's name: its folder below storage."""
     storage: str = "runs"
     """A folder or a URI (s3://, gs://) that every node can reach."""
+    shares: str | None = None
+    """Another run's folder, whose problems, traces and ledger this one uses; none has its own. jobs.compare sets it."""
     seed: int = Field(default=0, ge=0)
     """The seed of everything that is drawn."""
     shards: int = Field(default=64, gt=0)
@@ -98,6 +102,11 @@ class Recipe(Settings):
     def teachers(self) -> dict[str, TeacherSettings]:
         """Everyone who can be asked over an API, by name."""
         return {"teacher": self.teacher, **self.evaluate.teachers} if self.teacher else dict(self.evaluate.teachers)
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of packing and of the order of windows."""
+        return self.seed if self.train.seed is None else self.train.seed
 
     def template(self, name: str) -> str:
         """The prompt's text by its name."""

@@ -36,11 +36,14 @@ class _Place:
         return ".".join(self.keys)
 
 
-def line(error: ValidationError) -> str:
-    """The one line of the error that says most: an unknown key explains the missing one beside it."""
+def line(error: ValidationError, root: type[Settings] = Recipe) -> str:
+    """The one line of the error that says most: an unknown key explains the missing one beside it.
+
+    `root` is what the file was read as.
+    """
     found = error.errors()
     first = next((each for each in found if each["type"] in _UNKNOWN), found[0])
-    place = _place(first["loc"])
+    place = _place(first["loc"], root)
     if first["loc"][-1:] == (_KEY,):
         return f"{place.key}: the key {_plain(first['input'])} must be text: put it in quotes"
     special = _SPECIAL.get(first["type"])
@@ -60,10 +63,10 @@ def line(error: ValidationError) -> str:
     return f"{place.key}{shown}: {said}" if place.keys else said
 
 
-def _place(loc: tuple[int | str, ...]) -> _Place:
+def _place(loc: tuple[int | str, ...], root: type[Settings]) -> _Place:
     """Follow a path through the settings; the name of a union's member is no key of the file."""
     keys: list[str] = []
-    wanted: Any = Recipe
+    wanted: Any = root
     around, about = None, None
     for part in loc:
         if _is_union(wanted):

@@ -13,7 +13,7 @@ from pipeline.errors import BadRecipe
 
 def load(path: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a file with `key=value` overrides. Raises BadRecipe with one line that says what would be right."""
-    values = _read(Path(path))
+    values = values_of(Path(path))
     for override in overrides or []:
         _override(values, override)
     try:
@@ -22,7 +22,8 @@ def load(path: str, overrides: list[str] | None = None) -> Recipe:
         raise BadRecipe(f"{path}: {line(error)}") from error
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def values_of(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a YAML file and of those that it extends. Raises BadRecipe for a file that holds no mapping."""
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -40,16 +41,17 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise BadRecipe(f"{path}: extends={base!r} must name one other recipe, relative to this one")
     if path.resolve() in seen:
         raise BadRecipe(f"{path}: extends goes round in a circle")
-    return _merged(_read(path.parent / base, (*seen, path.resolve())), values)
+    return merged(values_of(path.parent / base, (*seen, path.resolve())), values)
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe with those of another over them, key by key; an empty mapping replaces."""
+    both = dict(base)
     for key, value in over.items():
         # An empty mapping means "none of those", not "as before".
-        both = isinstance(value, dict) and value and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        inside = isinstance(value, dict) and value and isinstance(both.get(key), dict)
+        both[key] = merged(both[key], value) if inside else value
+    return both
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -11,6 +11,9 @@ from pipeline.settings import fingerprint
 from pipeline.sources import content
 from pipeline.store import Store
 
+_SHARED = ("problems", "benchmarks", "traces", "ledger", "summary/curate.json", "summary/distill.json")
+"""What a run with `shares` has in that other run's folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -26,7 +29,9 @@ class Step:
         return lineage.state(self.store, self.folder, fingerprint=self.fingerprint)
 
     def begin(self) -> None:
-        """Make the folder ready for this recipe."""
+        """Make the folder ready for this recipe. Raises Stop for one that is another run's."""
+        if (root := self.store.root_of(self.folder)) != self.store.root:
+            raise Stop(f"{self.folder}/ is shared with {root} and not made by this recipe: run jobs.{self.name} there")
         lineage.begin(self.store, self.folder, fingerprint=self.fingerprint)
 
     def finish(self) -> None:
@@ -56,7 +61,8 @@ class Steps:
 
 def store_of(recipe: Recipe) -> Store:
     """The run's folder."""
-    return Store(Store(recipe.storage).address(recipe.name))
+    shared = tuple((name, recipe.shares) for name in _SHARED) if recipe.shares else ()
+    return Store(Store(recipe.storage).address(recipe.name), shared)
 
 
 def steps_of(recipe: Recipe) -> Steps:

@@ -45,6 +45,8 @@ class Store:
     """Reads and writes files below one root; names are relative to it, with forward slashes."""
 
     root: str
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    """Folders and files that lie below another root, each with that root: what a run takes of another one."""
 
     def __post_init__(self) -> None:
         if "://" in self.root and _PASSWORD.search(self.root):
@@ -58,51 +60,57 @@ class Store:
         """Whether the root is a folder of this machine (or a mount of it)."""
         return "://" not in self.root or self.root.startswith("file://")
 
+    def root_of(self, name: str) -> str:
+        """The root that a name is below."""
+        found = (root for folder, root in self.elsewhere if name == folder or name.startswith(f"{folder}/"))
+        return next(found, self.root)
+
     def address(self, name: str) -> str:
         """The full path or URI of a file, as other libraries open it."""
-        folder, mark, options = self.root.partition("?") if "://" in self.root else (self.root, "", "")
+        root = self.root_of(name)
+        folder, mark, options = root.partition("?") if "://" in root else (root, "", "")
         return f"{folder.rstrip('/')}/{name}{mark}{options}" if name else self.root
 
     def exists(self, name: str) -> bool:
         """Whether a finished file or a folder of that name is there."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         return bool(fs.get_file_info(f"{base}/{name}").type != pafs.FileType.NotFound)
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         """The sorted names of the finished files directly in a folder; none if there is no such folder."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(folder))
         found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True))
         names = (info.base_name for info in found if info.type == pafs.FileType.File)
         return sorted(name for name in names if name.endswith(suffix) and not name.startswith("."))
 
     def names_below(self, folder: str, suffix: str = "") -> list[str]:
         """The sorted names, from the root, of the finished files anywhere below a folder."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(folder))
         found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True, recursive=True))
         files = (info for info in found if info.type == pafs.FileType.File and not info.base_name.startswith("."))
         return sorted(info.path[len(base) + 1 :] for info in files if info.base_name.endswith(suffix))
 
     def rows(self, name: str) -> int:
         """The number of rows of a Parquet file, from its footer."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return int(pq.read_metadata(source).num_rows)
 
     def columns(self, name: str) -> list[str]:
         """The names of the columns of a Parquet file, from its footer."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return list(pq.read_schema(source).names)
 
     def read_metadata(self, name: str) -> dict[bytes, bytes]:
         """What the footer of a Parquet file says of it, beside its columns."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return dict(pq.read_schema(source).metadata or {})
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The whole Parquet file, or some of its columns."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name):
             return pq.read_table(f"{base}/{name}", filesystem=fs, columns=columns, partitioning=None)
 
@@ -111,26 +119,26 @@ class Store:
 
         There is at least one part, so that what is made of a file without rows has its columns.
         """
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             yield from row_groups.parts(source, rows)
 
     def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
         """Those of these columns that a Parquet file has; older files may lack some."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             file = pq.ParquetFile(source)
             return file.read([column for column in columns if column in file.schema_arrow.names])
 
     def read_json(self, name: str) -> Any:
         """The value of a JSON file."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
             return orjson.loads(stream.read())
 
     def read_text(self, name: str) -> str:
         """A text file."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
             return bytes(stream.read()).decode()
 
@@ -178,7 +186,7 @@ class Store:
 
     def read_batch(self, name: str, number: int) -> pa.Table:
         """One of the tables that `write_batches` wrote; the others are not read."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_file(f"{base}/{name}") as source:
             return pa.Table.from_batches([pa.ipc.open_file(source).get_batch(number)])
 
@@ -199,19 +207,19 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is gone already is no error."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with contextlib.suppress(FileNotFoundError):
             fs.delete_file(f"{base}/{name}")
 
     def delete_folder(self, folder: str) -> None:
         """Delete a folder and all in it; one that is gone already is no error."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(folder))
         with contextlib.suppress(FileNotFoundError):
             fs.delete_dir(f"{base}/{folder}")
 
     def copy_folder(self, source: str, target: str, *, leave_out: frozenset[str] = frozenset()) -> None:
         """Copy the files of a folder into another, each whole or not at all."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(source))
         for name in sorted(set(self.names(source)) - leave_out):
             with fs.open_input_stream(f"{base}/{source}/{name}") as stream, self._whole(f"{target}/{name}") as sink:
                 while block := stream.read(_BLOCK_BYTES):
@@ -219,7 +227,7 @@ class Store:
 
     def read_blocks(self, name: str) -> Iterator[bytes]:
         """A file's content, block by block."""
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         with self._reading(name), fs.open_input_stream(f"{base}/{name}") as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
@@ -247,7 +255,7 @@ class Store:
 
     @contextlib.contextmanager
     def _whole(self, name: str) -> Iterator[IO[bytes]]:
-        fs, base = _open(self.root)
+        fs, base = _open(self.root_of(name))
         try:
             if self.is_local:
                 with _local_whole(Path(base) / name) as sink:

@@ -9,7 +9,7 @@ from pipeline.standin.asked import CHARS_PER_TOKEN, Asked, BadRequest, tokens
 from pipeline.standin.judging import judge
 from pipeline.standin.replay import Recorded
 from pipeline.standin.settings import StandinSettings
-from pipeline.standin.worked import work
+from pipeline.standin.worked import WITHOUT_THOUGHT, work, written_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Answers:
             wrong = rng.random() < self._settings.wrong
             # A judge's question holds the problem that it is about: it comes first.
             worked = judge(asked.message, wrong=wrong) or work(asked.message, rng, wrong)
+            if worked is not None and WITHOUT_THOUGHT in asked.message:
+                return Said("", written_out(worked).reply)
             if worked is not None:
                 return Said(worked.thought, worked.reply, lead=f"{OPEN}\n", seam=f"\n{CLOSE}\n\n")
         raise BadRequest("the stand-in teacher knows no answer to this problem")

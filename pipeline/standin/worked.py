@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+WITHOUT_THOUGHT = "Do not think aloud."
+"""A prompt that says so gets a solution to read instead of a thought."""
 _SLIPS = 0.1
 """The share of right answers whose thought makes a mistake on the way and mends it."""
 
@@ -64,6 +66,15 @@ def reverse_words(question: str, rng: random.Random, wrong: bool) -> Worked | No
     lines.append(f"Backward: {down}.")
     lines.append(f"Let me check: the last word was {words[-1]}, now it is first.")
     return Worked("\n".join(lines), f"The answer is \\boxed{{{', '.join(answer)}}}.")
+
+
+def written_out(worked: Worked) -> Worked:
+    """The same as a solution to read: its steps and the answer, with nothing of slips, plans and checks."""
+    lines = worked.thought.split("\n")
+    slip = next((at for at, line in enumerate(lines) if line.startswith("Wait")), 0)
+    # What stands between the first line and the slip was wrong.
+    steps = [line for line in (lines[0], *lines[slip + 1 :]) if not line.startswith(("Now from", "Let me check"))]
+    return Worked("", "\n".join([*steps, worked.reply]))
 
 
 KINDS: tuple[Callable[[str, random.Random, bool], Worked | None], ...] = (count_letter, reverse_words)

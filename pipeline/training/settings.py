@@ -123,10 +123,12 @@ class TrainSettings(Settings):
         | {"loss_chunk", "gradient_checkpointing", "attention", "tokens_per_s", "usd_per_worker_hour"}
         | {"sequence_parallel", "offload", "gpu_memory_gib", "host_memory_gib", "watch", "check_export"}
     )
-    later: ClassVar[frozenset[str]] = frozenset({"too_long", "lora", "rope", "guard"})
+    later: ClassVar[frozenset[str]] = frozenset({"seed", "too_long", "lora", "rope", "guard"})
 
     phases: tuple[Phase, ...] = Field(min_length=1)
     """The phases, in order; each starts from the model of the one before."""
+    seed: int | None = Field(default=None, ge=0)
+    """The seed of packing and of the order of windows; none takes the recipe's."""
     lr: float = Field(default=1e-5, gt=0)
     """Peak learning rate."""
     schedule: Schedule = "cosine"
