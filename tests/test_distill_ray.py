@@ -16,7 +16,7 @@ from tiny import WRONG_KEY, recipe, recorded, run, start, succeed, summary
 
 from pipeline.standin.settings import StandinSettings
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.beside, pytest.mark.usefixtures("shared_ray")]
 
 
 def served(base_url: str) -> dict[str, dict[str, int]]:

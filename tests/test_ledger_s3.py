@@ -273,6 +273,7 @@ def test_a_model_on_an_object_store_is_copied_to_this_machine(
 
 
 @pytest.mark.ray
+@pytest.mark.beside
 def test_curate_and_distil_on_an_object_store_as_on_a_disk(tmp_path: Path, options: str, shared_ray: str) -> None:
     path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=12))
     prices = ["teacher.prompt_usd_per_mtok=1", "budget_usd=5"]
