@@ -24,7 +24,8 @@ demo: setup
 
 test: setup check
 	@$(BIN)/python -m pytest -m "not gpu and not ray and not vllm" -n 2 --dist loadfile $(PYTEST)
-	@$(BIN)/python -m pytest -m "not gpu and (ray or vllm)" $(PYTEST)
+	@$(BIN)/python -m pytest -m "beside and not (gpu or vllm)" -n 2 --dist worksteal $(PYTEST)
+	@$(BIN)/python -m pytest -m "not gpu and (vllm or ray and not beside)" $(PYTEST)
 
 check: setup
 	@$(BIN)/ruff check .

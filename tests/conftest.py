@@ -6,12 +6,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from s3 import KEYS
+from tiny import WRONG_KEY
+
+# No token to get in, and no process that tells Ray's makers about it.
+_OPEN = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,14 +32,16 @@ def _cluster() -> Iterator[str]:
         ports = [_free_port() for _ in range(3)]
         command = [
             *(Path(sys.executable).parent / "ray", "start", "--head", "--block", "--num-cpus=2"),
+            "--include-dashboard=false",
             *("--node-ip-address=127.0.0.1", f"--port={ports[0]}", f"--temp-dir={folder}"),
             *(f"--dashboard-port={ports[1]}", f"--dashboard-agent-listen-port={ports[2]}"),
         ]
         # Data sets that tests make must not stay in the user's store of them.
-        environment = os.environ | {"RAY_AUTH_MODE": "disabled", "HF_DATASETS_CACHE": f"{folder}/datasets"}
+        environment = os.environ | KEYS | WRONG_KEY | _OPEN | {"PYTHONUNBUFFERED": "1"}
+        environment["HF_DATASETS_CACHE"] = f"{folder}/datasets"
         ray = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         try:
-            _wait_for(ports[0], ray)
+            _wait_for(ray)
             yield f"127.0.0.1:{ports[0]}"
         finally:
             # Its own way of ending waits half a minute for them.
@@ -50,7 +57,8 @@ def _cluster() -> Iterator[str]:
 def shared_ray(_cluster: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a running Ray with two CPUs; jobs that the test starts use it."""
     monkeypatch.setenv("RAY_ADDRESS", _cluster)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    for name, value in _OPEN.items():
+        monkeypatch.setenv(name, value)
     return _cluster
 
 
@@ -61,16 +69,19 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(port: int, ray: "subprocess.Popen[str]") -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if ray.poll() is not None:
-            assert ray.stdout is not None
-            raise RuntimeError(f"Ray did not start: {ray.stdout.read()[-2000:]}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                # The port opens a moment before the node has registered.
-                time.sleep(5)
+def _wait_for(ray: "subprocess.Popen[str]") -> None:
+    """Read what Ray says until it runs. It says so when its node has registered, a moment after its port opens."""
+    said: list[str] = []
+
+    def listen() -> None:
+        assert ray.stdout is not None
+        for line in ray.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
                 return
-        time.sleep(0.2)
-    raise RuntimeError("Ray did not start within a minute")
+
+    listening = threading.Thread(target=listen, daemon=True)
+    listening.start()
+    listening.join(timeout=60)
+    if not said or "Ray runtime started" not in said[-1]:
+        raise RuntimeError(f"Ray did not start, or not within a minute: {''.join(said)[-2000:]}")

@@ -226,6 +226,7 @@ def cluster() -> Iterator[Cluster]:
     folder = tempfile.mkdtemp(prefix="faults-")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_AUTH_MODE", "disabled")
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         environment.setenv("RAY_TMPDIR", folder)
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": _HEALTH}
         made = Cluster(initialize_head=True, head_node_args=head)

@@ -21,7 +21,7 @@ class Teacher:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
-        self._settings = settings
+        self._settings = self._serving = settings
         self._past: Counter[str] = Counter()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -31,15 +31,16 @@ class Teacher:
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
+        self._process.stdin.write(self._serving.model_dump_json().encode() + b"\n")
         self._process.stdin.flush()
         assert self._process.stdout.readline(), "the stand-in did not start"
 
-    def restart(self) -> None:
-        """Serve anew, with nothing billed yet."""
+    def restart(self, **changes: float) -> None:
+        """Serve anew, with nothing billed yet, and until the next time with these settings changed."""
         if self.serves:
             self.kill()
         self._past.clear()
+        self._serving = self._settings.model_copy(update=changes)
         self.start()
 
     def kill(self) -> int:

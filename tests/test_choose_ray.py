@@ -20,7 +20,7 @@ from pipeline.errors import Stop
 from pipeline.record import Trace, problem_id, shard_of, to_table
 from pipeline.store import Store
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.beside]
 
 SHARDS = 4
 SETTINGS = {

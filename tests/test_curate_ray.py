@@ -17,7 +17,7 @@ from jobs.recipe_file import load
 from pipeline.errors import Stop
 from pipeline.record import problem_id
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.beside, pytest.mark.usefixtures("shared_ray")]
 
 TOM = "Tom picks 13 apples on Friday and 29 more on Saturday, then gives 7 of them to his sister. How many are left?"
 ANN = "Ann picks 13 pears on Friday and 29 more on Saturday, then gives 7 of them to her brother. How many are left?"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from plain import content, without_ray
-from tiny import recipe, recorded, run, start, succeed, summary
+from tiny import WRONG_KEY, recipe, recorded, run, start, succeed, summary
 
 from pipeline.standin.settings import StandinSettings
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.beside, pytest.mark.usefixtures("shared_ray")]
 
 
 def served(base_url: str) -> dict[str, dict[str, int]]:
@@ -75,8 +75,8 @@ def test_more_draws_buy_only_the_difference_and_troubles_of_the_api_lose_nothing
     assert second["cost_usd"] < second["cost_total_usd"]
 
 
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+@pytest.fixture
+def few(shared_ray: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A recipe and a run of it with a few curated problems."""
     folder = tmp_path_factory.mktemp("few")
     path = recipe(folder, recorded(folder / "problems.jsonl", problems=5))
@@ -93,14 +93,12 @@ UNUSABLE = {
 
 def test_an_unusable_teacher_is_one_line_and_no_key_is_written(few: tuple[Path, Path], tmp_path: Path) -> None:
     path, curated = few
-    # A Ray of its own: the nodes of one that runs already don't have the key.
-    key = {"WRONG_KEY": "secret-key-1234567", "RAY_ADDRESS": ""}
 
     def ended(number: int, overrides: list[str]) -> subprocess.CompletedProcess[str]:
         shutil.copytree(curated, tmp_path / str(number) / "runs" / "made")
-        return run("distill", path, *overrides, f"storage={tmp_path / str(number) / 'runs'}", **key)
+        return run("distill", path, *overrides, f"storage={tmp_path / str(number) / 'runs'}", **WRONG_KEY)
 
-    # Side by side: most of their time is the start of Ray.
+    # Side by side: most of the time they wait.
     with ThreadPoolExecutor(len(UNUSABLE)) as threads:
         jobs = list(threads.map(ended, range(len(UNUSABLE)), UNUSABLE.values()))
     for said, job in zip(UNUSABLE, jobs, strict=True):
@@ -110,7 +108,7 @@ def test_an_unusable_teacher_is_one_line_and_no_key_is_written(few: tuple[Path, 
         assert job.stderr.strip().splitlines()[-1].startswith("error: ")
     written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     shown = "".join(job.stdout + job.stderr for job in jobs).encode()
-    assert b"secret-key-1234567" not in written + shown
+    assert WRONG_KEY["WRONG_KEY"].encode() not in written + shown
     # A shard that holds no problem may be finished; nothing else.
     assert all(content(tmp_path / str(number)) == [] for number in range(len(UNUSABLE)))
 

@@ -236,7 +236,7 @@ def living() -> list[int]:
 
 @pytest.mark.vllm
 def test_an_engine_killed_or_stopped_is_replaced_and_every_call_gets_the_same_answer(tmp_path: Path) -> None:
-    calls = [call(n) for n in range(32)]
+    calls = [call(n, max_tokens=160) for n in range(32)]
 
     async def struck(engine: Engine, number: signal.Signals) -> list[Answer]:
         before = engine.figures.generated
@@ -284,7 +284,7 @@ def test_an_engine_killed_or_stopped_is_replaced_and_every_call_gets_the_same_an
 @pytest.mark.vllm
 def test_a_small_cache_lowers_the_cap_and_every_call_is_answered(tmp_path: Path) -> None:
     async def crowded(engine: Engine) -> None:
-        calls = [call(n, text="hm") for n in range(160)]
+        calls = [call(n, text="hm") for n in range(96)]
         limits: list[int] = []
 
         async def watched() -> None:
@@ -295,7 +295,7 @@ def test_a_small_cache_lowers_the_cap_and_every_call_is_answered(tmp_path: Path)
         watching = asyncio.create_task(watched())
         answers = said(await all_answers(engine, calls))
         watching.cancel()
-        assert len(answers) == 160
+        assert len(answers) == 96
         assert engine.figures.preempted > 0
         assert 0 < min(limit for limit in limits if limit) < 48
         await engine.close()

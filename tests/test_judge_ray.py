@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import recipe, recorded, succeed, summary
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.beside, pytest.mark.usefixtures("shared_ray")]
 
 
 def source(name: str, path: Path, **more: Any) -> dict[str, Any]:

@@ -273,13 +273,16 @@ def test_a_model_on_an_object_store_is_copied_to_this_machine(
 
 
 @pytest.mark.ray
-def test_curate_and_distil_on_an_object_store_as_on_a_disk(tmp_path: Path, options: str) -> None:
+@pytest.mark.beside
+def test_curate_and_distil_on_an_object_store_as_on_a_disk(tmp_path: Path, options: str, shared_ray: str) -> None:
     path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=12))
     prices = ["teacher.prompt_usd_per_mtok=1", "budget_usd=5"]
     storage = f"s3://{s3.BUCKET}/whole?{options}"
-    for job in ("curate", "distill"):
-        succeed(job, path, *prices)
-        succeed(job, path, *prices, f"storage={storage}")
+    both = [prices, [*prices, f"storage={storage}"]]
+    # Side by side: most of the time they wait.
+    with ThreadPoolExecutor(len(both)) as threads:
+        for job in ("curate", "distill"):
+            list(threads.map(lambda asked, job=job: succeed(job, path, *asked), both))
     there, here = Store(storage), Store(str(tmp_path / "runs"))
     made = [there.read_json("made/summary/distill.json"), here.read_json("made/summary/distill.json")]
     assert made[0]["verdicts"] == made[1]["verdicts"] == {"correct": 18, "wrong": 6, "undecided": 0}

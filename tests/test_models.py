@@ -10,6 +10,7 @@ from pipeline.errors import Stop
 
 
 @pytest.mark.ray
+@pytest.mark.beside
 def test_a_missing_student_is_one_line_and_nothing_is_bought(tmp_path: Path) -> None:
     path = recipe(tmp_path, recorded(tmp_path / "problems.jsonl", problems=3))
     ended = run("run", path)

@@ -50,6 +50,7 @@ def made(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.ray
+@pytest.mark.beside
 def test_same_clusters_with_two_workers_and_after_a_kill(tmp_path: Path, shared_ray: str) -> None:
     alone(same_clusters, tmp_path)
 

@@ -408,6 +408,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.beside
 def test_a_cluster_gives_what_this_machine_gives(tmp_path: Path, shared_ray: str) -> None:
     rows = [row(n, f"\\sqrt{{{n}^2}}" if n % 40 == 0 else None, nr=n) for n in range(600)]
     path = write(tmp_path / "in.jsonl", rows)

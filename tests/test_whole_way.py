@@ -23,6 +23,8 @@ def made(folder: Path) -> Path:
     return recipe(
         folder,
         recorded(folder / "problems.jsonl", problems=40),
+        # Each shard that is chosen from opens the tokenizer in a process of its own.
+        shards=2,
         distill={"generations": generations},
         evaluate={
             "benchmarks": {"sums": benchmark},

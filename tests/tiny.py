@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+WRONG_KEY = {"WRONG_KEY": "secret-key-1234567"}
+"""A key that no teacher takes; the tests' shared Ray has it in its environment."""
 TEMPLATE = (
     "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
