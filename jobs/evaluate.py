@@ -21,6 +21,7 @@ from pipeline.bought import bought
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts
 from pipeline.generate import Generation
+from pipeline.model_card import write_card
 from pipeline.sources import size_of
 from pipeline.store import Store
 from pipeline.truncated import Truncated
@@ -97,12 +98,15 @@ def work(recipe: Recipe) -> Summary:
     models = [name for model in recipe.evaluate.models for name in _names(recipe, model)]
     kept = counts.as_json()
     told = {name: value for name, value in kept.items() if name in ("calls", "tokens", "cost_usd", "judge")}
-    return {
+    scored = {
         **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=models, ks=recipe.evaluate.k),
         "held_out_in_dataset": overlap,
         **told,
         "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,
     }
+    if "student" in recipe.evaluate.models:
+        write_card(store, scored=scored)
+    return scored
 
 
 def budgets_of(recipe: Recipe, model: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from cluster.models import identity
 from cluster.packs import PackMeta, make_packs
@@ -54,6 +55,9 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
             settings=recipe.train,
             phase=phase,
             seed=recipe.training_seed,
+            base=recipe.student.model,
+            extends=recipe.train.rope is not None and start == recipe.student.model,
+            sampling=_sampling(recipe),
         )
         yield Prepared(plan, meta, made_of)
         before, start = made_of, store.address(export_to)
@@ -61,6 +65,12 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
 
 def _folder(phase: Phase, made_of: str) -> str:
     return f"{made_of[:12]}-{phase.name}"
+
+
+def _sampling(recipe: Recipe) -> dict[str, Any]:
+    """How the trained model is measured is how it is to be used."""
+    asked = recipe.evaluate.sampling
+    return {"temperature": asked.temperature, "top_p": asked.top_p, "max_tokens": asked.max_tokens}
 
 
 def _data(recipe: Recipe, phase: Phase) -> str:

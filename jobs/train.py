@@ -3,47 +3,34 @@
 A phase that is done stays done as long as what it was made of is the same: another second phase leaves the first alone.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+import ray
 
 from cluster.models import probe
 from cluster.packs import PackMeta
 from cluster.progress import watched
 from cluster.session import session
 from cluster.training.fit import fit
-from cluster.training.plan import PhasePlan
-from jobs.curate import known_size
-from jobs.job import Job, Plan, Summary, main, number, previous, usd
+from cluster.training.plan import OURS_ALONE, READINGS, RECORD, PhasePlan
+from jobs.gate import check_gate, gate_plan
+from jobs.gate_figures import counted
+from jobs.job import Job, Plan, Summary, main, previous
 from jobs.phases import Prepared, prepared
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from pipeline import lineage
+from pipeline.model_card import write_card
 from pipeline.store import Store
 
 
 def plan(recipe: Recipe) -> Plan:
-    """What would be trained, and what it would take."""
-    settings = recipe.train
-    least, most = settings.workers
-    workers = f"{most}" if least == most else f"{least} to {most}"
-    lines = [
-        ("model", recipe.student.model),
-        ("workers", f"{workers} x {settings.device}, ZeRO-3, {settings.dtype}"),
-        ("step", f"{settings.batch_windows} windows of {number(settings.window)} tokens"),
-    ]
-    problems = known_size(recipe)
-    ways = {generation.name: generation for generation in recipe.distill.generations}
-    for phase in settings.phases:
-        tokens = 0
-        for name in phase.generations:
-            generation = ways[name]
-            kept = problems * generation.problems * min(recipe.choose.per_problem, generation.draws)
-            examples = min(kept * recipe.estimate.correct, recipe.choose.target.rows or math.inf)
-            length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
-            tokens += round(examples * (length + recipe.estimate.prompt_tokens))
-        lines.append((f"phase {phase.name}", _phase_line(recipe, tokens * phase.epochs)))
-    return lines
+    """What would be trained and what it would take: the gate, refusals included."""
+    gated = gate_plan(recipe)
+    gated.show()
+    gated.stop()
+    return gated.lines
 
 
 def work(recipe: Recipe) -> Summary:
@@ -54,24 +41,41 @@ def work(recipe: Recipe) -> Summary:
     if any(phase.dataset is None for phase in recipe.train.phases):
         steps.train.needs(steps.choose)
     probe(recipe.student.model)
+    check_gate(recipe)
     store = store_of(recipe)
     with session(recipe.cluster):
         # All are packed before any is trained: what is wrong with the last one's data is known at once.
         phases = list(prepared(recipe))
-        summaries = [_trained(recipe, phase) for phase in phases]
+        check_gate(recipe, counted(phases))
+        summary = {"phases": [_trained(recipe, phase) for phase in phases], "model": store.address("model")}
         steps.train.begin()
-        store.copy_folder(phases[-1].export_to, "model", leave_out=frozenset({"step.json", "phase.json"}))
-    return {"phases": summaries, "model": store.address("model")}
+        # By a task: the driver may be far from where the weights lie.
+        ray.get(ray.remote(num_cpus=recipe.stream.verifier_cpus)(_published).remote(store, phases[-1].export_to))
+        summary["opened"] = _opened(recipe, store, phases[-1].export_to)
+    write_card(store, trained=summary)
+    return summary
 
 
-def _phase_line(recipe: Recipe, tokens: int) -> str:
-    settings = recipe.train
-    steps = math.ceil(tokens / (settings.window * settings.batch_windows))
-    text = f"about {number(tokens)} tokens in {number(steps)} steps"
-    if settings.tokens_per_s is None:
-        return text
-    hours = tokens / settings.tokens_per_s / 3600
-    return f"{text}, {hours:,.1f} h, {usd(hours * settings.workers[1] * settings.usd_per_worker_hour)}"
+def _published(store: Store, export: str) -> None:
+    store.copy_folder(export, "model", leave_out=OURS_ALONE)
+    store.copy_folder(f"{export}/adapter", "model/adapter")
+
+
+def _opened(recipe: Recipe, store: Store, export: str) -> dict[str, dict[str, float]]:
+    """How much what others read in model/ differs from what was trained."""
+    # Only now: they load torch.
+    from cluster.training.opened import check_opened
+    from cluster.training.readings import read_readings
+
+    return check_opened(
+        store,
+        "model",
+        read_readings(store, f"{export}/{READINGS}"),
+        eos=store.read_json(f"{export}/{RECORD}")["eos"],
+        by=recipe.train.check_export,
+        dtype=recipe.train.dtype,
+        engine=recipe.student.engine,
+    )
 
 
 def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
@@ -80,14 +84,13 @@ def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
         with watched(f"{recipe.name} train", line=_live) as board:
             fit(plan_, name=phase.name, folder="checkpoints", board=board)
         store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
-        store.delete(f"{phase.export_to}/history.json")
         lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
     summary: dict[str, Any] = store.read_json(f"{phase.export_to}/phase.json")
     return summary
 
 
 def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, Any]:
-    history = store.read_json(f"{plan_.export_to}/history.json")
+    history = store.read_json(f"{plan_.export_to}/{RECORD}")["history"]
     tokens = sum(history["tokens"])
     return {
         "name": plan_.phase.name,

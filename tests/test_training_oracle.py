@@ -1,4 +1,4 @@
-"""Packed ZeRO-3 training against plain PyTorch over transformers' own loss, one example at a time and on one process."""
+"""Packed ZeRO-3 training against plain PyTorch over transformers' own loss, one example at a time in one process."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,10 @@ def examples(tokenizer: Any, count: int = 60) -> list[Document]:
     texts = ["".join(draw.choices("0123456789 +-=xyz", k=draw.randint(4, 90))) for _ in range(count)]
     return [
         encode(
-            [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"<think>\n{text}\n</think>{n}"}],
+            [
+                {"role": "user", "content": f"Say {n}"},
+                {"role": "assistant", "content": f"<think>\n{text}\n</think>{n}"},
+            ],
             tokenizer,
         )
         for n, text in enumerate(texts)
@@ -99,9 +102,7 @@ def test_packed_zero3_makes_the_gradients_losses_and_weights_of_plain_training(
     plans = []
     for batch in batches:
         epochs = -(-STEPS // -(-len(held) // batch))
-        plans.append(
-            plan(folder, model, workers=ranks, batch_windows=batch, epochs=epochs, weight_decay=0.1, clip=0.5)
-        )
+        plans.append(plan(folder, model, workers=ranks, batch_windows=batch, epochs=epochs, weight_decay=0.1, clip=0.5))
     runs = [Run(each, tmp_path / "none", stop_at=None) for each in plans]
     for each, ours in zip(plans, train_on(ranks, runs, tmp_path), strict=True):
         oracle = one_by_one(model, each, held)

@@ -1,10 +1,17 @@
 """What a phase's ranks must know, and what they keep of it: plain values that travel to workers and in checkpoints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.store import Store
 from pipeline.training.schedule import Schedule
 from pipeline.training.settings import Phase, TrainSettings
+
+READINGS = "readings.json"
+RECORD = "record.json"
+OURS_ALONE = frozenset({READINGS, RECORD, "step.json", "phase.json"})
+"""What lies beside an exported model and is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +32,12 @@ class PhasePlan:
     settings: TrainSettings
     phase: Phase
     seed: int
+    base: str | None = None
+    """The name of the model that the first phase starts from."""
+    extends: bool = False
+    """Whether it starts from a model whose context is still to be extended as settings.rope says."""
+    sampling: Mapping[str, Any] | None = None
+    """How the trained model is to be sampled, for its generation config."""
 
     def schedule(self, *, num_labels: tuple[int, ...], num_tokens: tuple[int, ...]) -> Schedule:
         """Its steps over windows with so many trained and real tokens."""

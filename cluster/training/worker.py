@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from ray.train import Checkpoint
 from ray.train.v2.api.report_config import CheckpointUploadMode
 
 from cluster.session import cores
-from cluster.training.export import export
+from cluster.training.finish import finish
 from cluster.training.loop import train
 from cluster.training.plan import History, PhasePlan
-from pipeline.pack import end_of_turn
 
 
 def work(config: dict[str, Any]) -> None:
@@ -26,10 +24,7 @@ def work(config: dict[str, Any]) -> None:
     if plan.settings.device == "cpu":
         torch.set_num_threads(max(1, cores() // ray.train.get_context().get_local_world_size()))
     trained = train(plan, OnRay(config["board"]))
-    tokenizer = trained.opened.tokenizer
-    export(trained.opened.engine, tokenizer, store=plan.store, folder=plan.export_to, eos_id=end_of_turn(tokenizer))
-    if dist.get_rank() == 0:
-        plan.store.write_json(f"{plan.export_to}/history.json", asdict(trained.history))
+    finish(trained, plan)
     # Nobody leaves before rank 0 has written the model: Ray would take the group down around it.
     dist.barrier()
 

@@ -14,9 +14,13 @@ from cluster.training import attention
 from cluster.training.lora import with_additions
 from cluster.training.loss import LossModel
 from cluster.training.plan import PhasePlan
-from pipeline.training.settings import TrainSettings
+from pipeline.training.rope import extended
+from pipeline.training.settings import RopeSettings, TrainSettings
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+# Would be compiled on every new CPU machine, for a minute, and is only asked for inference.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def opened(plan: PhasePlan, *, accumulation: int, universal: bool = False) -> Op
     sharding = HfDeepSpeedConfig(ds_config)
     model = AutoModelForCausalLM.from_pretrained(
         path,
-        config=AutoConfig.from_pretrained(path),
+        config=_config(path, settings.rope if plan.extends else None),
         dtype=DTYPES[settings.dtype],
         attn_implementation=attention.NAME,
     )
@@ -97,6 +101,11 @@ def opened(plan: PhasePlan, *, accumulation: int, universal: bool = False) -> Op
     )
     engine, *_ = deepspeed.initialize(model=loss_model, optimizer=optimizer, config=ds_config)
     return Opened(engine, AutoTokenizer.from_pretrained(path))
+
+
+def _config(path: str, rope: RopeSettings | None) -> Any:
+    config = AutoConfig.from_pretrained(path)
+    return type(config).from_dict(extended(config.to_dict(), rope)) if rope is not None else config
 
 
 def trainable(model: Any, settings: TrainSettings) -> LossModel:
