@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,15 +102,26 @@ def train_on(ranks: int, runs: Sequence[Run], folder: Path) -> list[Outcome]:
             cwd=ROOT,
             env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=(folder / f"rank-{rank}.txt").open("w"),
         )
         for rank in range(ranks)
     ]
-    errors = [process.communicate(timeout=400)[1] for process in started]
-    assert not any(process.returncode for process in started), "\n".join(error[-3000:] for error in errors)
+    ended = _ended(started)
+    texts = [(folder / f"rank-{rank}.txt").read_text()[-3000:] for rank in range(ranks)]
+    assert not ended, "\n".join([*ended, *texts])
     made: list[Outcome] = pickle.loads((folder / "outcomes.pickle").read_bytes())
     return made
+
+
+def _ended(started: "Sequence[subprocess.Popen[bytes]]", *, within_s: float = 300) -> list[str]:
+    """What went wrong on each rank, empty where nothing did; one that fails would leave the others waiting."""
+    deadline = time.monotonic() + within_s
+    while any(process.poll() is None for process in started):
+        if any(process.poll() for process in started) or time.monotonic() > deadline:
+            for process in started:
+                process.kill()
+        time.sleep(0.05)
+    return [f"rank {rank} ended with {p.returncode}" for rank, p in enumerate(started) if p.returncode]
 
 
 class Outside:
@@ -164,8 +176,8 @@ def _main(folder: Path) -> None:
         outcome = Outcome()
 
         class Looking(Guard):
-            def __init__(self, engine: Any, settings: Any) -> None:
-                super().__init__(engine, settings)
+            def __init__(self, engine: Any, settings: Any, *, clip: float) -> None:
+                super().__init__(engine, settings, clip=clip)
                 self.engine = engine
 
             def expects(self, loss: float, history: Any, outcome: Outcome = outcome) -> None:
@@ -173,7 +185,8 @@ def _main(folder: Path) -> None:
                 if history.done == 0:
                     for name, parameter in self.engine.module.model.named_parameters():
                         grad = safe_get_full_grad(parameter)
-                        outcome.grads[name] = grad.float().numpy().copy()
+                        if grad is not None:
+                            outcome.grads[name] = grad.float().numpy().copy()
 
         loop.Guard = Looking
         try:

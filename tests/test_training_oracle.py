@@ -65,7 +65,7 @@ def one_by_one(model_folder: Path, given: Any, held: list[Window]) -> Outcome:
             count = len(document.ids) - max(1, document.prompt)
             loss = model(input_ids=ids, labels=labels).loss * (count / trained)
             loss.backward()
-            summed += float(loss)
+            summed += loss.item()
         if not out.grads:
             out.grads = {name: p.grad.numpy().copy() for name, p in named}
         norm = torch.nn.utils.clip_grad_norm_([p for _, p in named], settings.clip)

@@ -12,8 +12,8 @@ from pipeline.training.settings import GuardSettings
 class Guard:
     """Decides at the end of a step's backward passes whether its update is made; the same on every rank."""
 
-    def __init__(self, engine: Any, settings: GuardSettings) -> None:
-        self._settings = settings
+    def __init__(self, engine: Any, settings: GuardSettings, *, clip: float) -> None:
+        self._settings, self._clip = settings, clip
         self._norms_of = engine.optimizer._get_norm_groups
         # DeepSpeed asks for the norms once, before it clips and updates; a norm that is not finite makes it drop the
         # gradients and leave weights and optimizer as they are. This is the one place where a step can be stopped.
@@ -49,10 +49,12 @@ class Guard:
             return "the gradient is not finite"
         if len(self._before) < self._settings.median_of:
             return None
-        for name, value, usual, most in (
-            ("gradient norm", self.norm, median(self._before), self._settings.spike),
-            ("loss", self._loss, median(self._losses), self._settings.loss_spike),
-        ):
-            if value > most * usual:
-                return f"the {name} {value:.4g} is {value / usual:.1f} times the median {usual:.4g}"
+        usual = median(self._losses)
+        # In nats, not in parts: a loss that is almost 0 may well be several times the usual one.
+        if self._loss > usual + self._settings.loss_spike:
+            return f"the loss {self._loss:.4g} is {self._loss - usual:.4g} above the median {usual:.4g}"
+        usual = median(self._before)
+        # What is below the clip is not even clipped.
+        if self.norm > max(self._clip, self._settings.spike * usual):
+            return f"the gradient norm {self.norm:.4g} is {self.norm / usual:.1f} times the median {usual:.4g}"
         return None

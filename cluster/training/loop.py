@@ -65,7 +65,7 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
         model = opened(plan, accumulation=accumulation, universal=checkpoint is not None and checkpoint.is_foreign)
         history = restored(model.engine, checkpoint)
     history.ranks[str(history.done)] = dist.get_world_size()
-    guard = Guard(model.engine, plan.settings.guard)
+    guard = Guard(model.engine, plan.settings.guard, clip=plan.settings.clip)
     total, saved = schedule.total, history.done
     ahead = Ahead(windows, _mine(schedule, ranks, start=saved))
     for step in schedule.steps(start=history.done):

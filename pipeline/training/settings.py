@@ -66,9 +66,9 @@ class GuardSettings(Settings):
     """What is done about steps that would do harm: they are not applied, and counted."""
 
     spike: float = Field(default=8.0, gt=1)
-    """A step is skipped whose gradient norm is above so many times the median of the last `median_of`."""
-    loss_spike: float = Field(default=3.0, gt=1)
-    """A step is skipped whose loss is above so many times the median of the last `median_of`."""
+    """A step is skipped whose gradient norm is above train.clip and so many times the median of the last `median_of`."""
+    loss_spike: float = Field(default=1.5, gt=0)
+    """A step is skipped whose loss is so many nats above the median of the last `median_of`."""
     median_of: int = Field(default=32, gt=1)
     """Steps that the medians are of; before there are so many, only what is not finite is skipped."""
     most_skipped: int = Field(default=5, ge=0)
