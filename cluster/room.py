@@ -10,9 +10,7 @@ _LOOK_S = 2.0
 _SETTLED_S = 5.0
 
 
-def wait_for_room(
-    wanted: Sequence[dict[str, float]], *, until: Callable[[], bool], full: Callable[[], None]
-) -> None:
+def wait_for_room(wanted: Sequence[dict[str, float]], *, until: Callable[[], bool], full: Callable[[], None]) -> None:
     """Return once the cluster has had room for these bundles for a while, or `until` says that nothing is to wait for.
 
     The wish is a placement group that stays pending, so an autoscaler adds nodes for it. It is given back at once, and

@@ -1,4 +1,4 @@
-"""The driver's side of watching a phase: takes what the ranks tell, and brings it to the events file and the trackers."""
+"""The driver's side of watching a phase: takes what ranks tell, and brings it to the events file and the trackers."""
 
 import contextlib
 import math
@@ -100,7 +100,7 @@ class Recorder:
         ranks = {"ranks": told.ranks, "time": told.time}
         self._note("resume" if done else "start", done, ranks)
         was = list(told.history.ranks.values())[-2:]
-        if before is not None and before.begun.ranks != told.ranks or len(set(was)) > 1:
+        if (before is not None and before.begun.ranks != told.ranks) or len(set(was)) > 1:
             self._note("ranks", done, ranks)
         if not self._trackers:
             self._open_trackers(done)

@@ -91,9 +91,7 @@ class Held:
 Told = Begun | Stepped | Saved | Exported | Held
 
 
-def stepped(
-    history: History, number: int, *, memory: Memory | None = None, time: float | None = None
-) -> Stepped:
+def stepped(history: History, number: int, *, memory: Memory | None = None, time: float | None = None) -> Stepped:
     """Step `number` of a history, counted from 0."""
     return Stepped(
         step=number + 1,

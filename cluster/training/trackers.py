@@ -64,7 +64,9 @@ def _imported(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         missing = f"pip install {name}" if error.name == name else f"{name} can't be imported: {error}"
-        raise Stop(f"train.watch.{name} needs the package {name}: {missing}, or leave train.watch.{name} out") from error
+        raise Stop(
+            f"train.watch.{name} needs the package {name}: {missing}, or leave train.watch.{name} out"
+        ) from error
 
 
 class Shown:

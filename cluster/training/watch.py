@@ -26,7 +26,7 @@ _GIB = 2**30
 class Watch:
     """Tells the driver of a rank's steps; every rank has one.
 
-    `send` must not wait; `export` writes a model into a folder of the store, on every rank, or raises Stop on every one.
+    `send` must not wait; `export` writes a model into a folder of the store, called on every rank, or raises Stop on all.
     """
 
     def __init__(self, send: Callable[[Told], None], export: Callable[[Opened, str], None]) -> None:

@@ -59,7 +59,7 @@ class Work:
 
 
 def seen(length: int, window: int | None) -> int:
-    """Pairs of a query and a key in a causal document whose queries see themselves and what is before, up to `window`."""
+    """Pairs of a query and a key that it sees in a causal document: itself and what is before, `window` in all."""
     if window is None or length <= window:
         return length * (length + 1) // 2
     return window * (window + 1) // 2 + (length - window) * window
