@@ -4,10 +4,12 @@ import json
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from s3 import BUCKET, served
 
 from cluster.packs import PackMeta
 from cluster.training.events import Events
@@ -86,10 +88,19 @@ def of(store: Store, event: str) -> list[object]:
     return [line["step"] for line in lines(store) if line["event"] == event]
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The options of a URI that reach an S3."""
+    with served() as options:
+        yield options
+
+
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A folder, and a store without a path, as S3 is one."""
-    return Store(str(tmp_path / "run") if request.param == "local" else f"mock:///{tmp_path.name}/run")
+    """A folder, and an object store, in which nothing can be appended."""
+    if request.param == "local":
+        return Store(str(tmp_path / "run"))
+    return Store(f"s3://{BUCKET}/{tmp_path.name}?{request.getfixturevalue('s3')}")
 
 
 def test_a_phase_that_restarts_has_every_step_once(store: Store) -> None:
@@ -203,7 +214,7 @@ def test_tensorboard_has_every_step_beside_the_checkpoints(store: Store, tmp_pat
     found = scalars(folder)
     assert [found["train/loss", step] for step in range(1, 6)] == [9.0, 8.0, 7.0, 6.0, 5.0]
     assert found["train/validation_loss", 3] == 5.0
-    assert found["pass@1/b", 3] == 0.5
+    assert found["pass_at_1/b", 3] == 0.5
 
 
 FAKE = """

@@ -64,7 +64,8 @@ class Recorder:
             shown = {name: value for name, value in figures.items() if isinstance(value, int | float)}
             if event == "evaluation":
                 of = figures["benchmark"]
-                self._show(step, {f"{name}/{of}": float(value) for name, value in shown.items() if name != "seconds"})
+                named = {f"{name.replace('@', '_at_')}/{of}": value for name, value in shown.items()}
+                self._show(step, named)
         self._tried(self._events.write_when_due)
 
     def close(self) -> None:

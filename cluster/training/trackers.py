@@ -136,7 +136,7 @@ class RayMetrics:
         from ray.util.metrics import Gauge
 
         for name, value in {"step": step, **figures}.items():
-            # pass@1/math: what is behind the stroke is a tag.
+            # pass_at_1/math: what is behind the stroke is a tag.
             name, _, of = name.partition("/")
             plain = "longthought_train_" + "".join(letter if letter.isalnum() else "_" for letter in name)
             if plain not in self._gauges:
@@ -224,7 +224,7 @@ class Mlflow:
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Add the figures of a step; steps that it has are left out."""
-        named = {name.replace("@", "_at_"): value for name, value in figures.items()}
+        named = dict(figures)
         if "loss" in figures:
             if step <= self._done:
                 return
