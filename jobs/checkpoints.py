@@ -2,8 +2,9 @@
 
 A thread of the driver runs the very stream that jobs.evaluate runs. (Ray Train's own validation would run it inside a
 task: without the job's lock, its stop, and the figures' one writer.) Without room it waits until training has ended; of
-several models that wait the newest is measured first. Measured weights are deleted, but for those of the best step so
-far (the mean of pass@1 over the benchmarks; the earlier of equals). A step that is measured is never measured again.
+several models that wait the newest is measured first, and the oldest are given up if they are too many. Measured
+weights are deleted, but for those of the best step so far (the mean of pass@1 over the benchmarks; the earlier of
+equals). A step that is measured is never measured again.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
+
+from ray.exceptions import RayError
 
 from cluster.asks import ModelAt, Part
 from cluster.curation import shard_name
@@ -70,10 +73,12 @@ def measured(recipe: Recipe, plan: PhasePlan) -> list[dict[str, Any]]:
 
 
 class Checkpoints:
-    """The models of a phase that wait to be measured, one at a time."""
+    """The models of a phase that wait to be measured, one at a time; `score` gives a step's figures by benchmark."""
 
-    def __init__(self, recipe: Recipe, plan: PhasePlan) -> None:
+    def __init__(self, recipe: Recipe, plan: PhasePlan, score: Callable[[int], dict[str, Any]] | None = None) -> None:
         self._recipe, self._plan, self._store = recipe, plan, plan.store
+        self._score = score or self._drawn
+        self._now: int | None = None
         self._changed = threading.Condition()
         self._is_training, self._given_up, self._is_new = True, False, True
         self._note: Note = lambda *_: None
@@ -86,6 +91,9 @@ class Checkpoints:
 
     def look(self) -> None:
         """A model was exported."""
+        waiting = [step for step in self.waiting() if step != self._now]
+        for step in waiting[: -self._plan.settings.watch.evaluate_waiting]:
+            self._done(step, {}, 0.0, "newer checkpoints waited, and there was no time for all")
         with self._changed:
             self._is_new = True
             self._changed.notify()
@@ -114,17 +122,19 @@ class Checkpoints:
         return f"{step_folder(self._plan, step)}/{name}"
 
     def _work(self) -> None:
-        while not self._given_up:
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_new or self._given_up)
-                self._is_new, ended = False, not self._is_training
-            while (waiting := self.waiting()) and not self._given_up:
-                if self._is_training:
-                    wait_for_room(_bundles(self._recipe), until=lambda: not self._is_training, full=self._full)
-                    waiting = self.waiting()
-                self._measure(waiting[-1])
-            if ended:
-                return
+        try:
+            ended = False
+            while not ended and not self._given_up:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_new or self._given_up)
+                    self._is_new, ended = False, not self._is_training
+                while self.waiting() and not self._given_up:
+                    if self._is_training:
+                        wait_for_room(_bundles(self._recipe), until=lambda: not self._is_training, full=self._full)
+                    self._measure()
+        except (Stop, OSError, RayError) as error:
+            if not self._given_up:
+                _warn(f"checkpoints are no longer measured: {reason(error)}")
 
     def _full(self) -> None:
         print(
@@ -133,22 +143,25 @@ class Checkpoints:
             flush=True,
         )
 
-    def _measure(self, step: int) -> None:
-        started, failed = time.monotonic(), None
+    def _measure(self) -> None:
+        self._now = step = max(self.waiting())
+        started, scores, failed = time.monotonic(), {}, None
         try:
-            scores = self._scores(step)
+            scores = self._score(step)
         except Exception as error:  # noqa: BLE001 whatever goes wrong with an engine or a model must not end training
             if self._given_up:
+                # What is amiss is that training ended around it.
                 return
-            scores, failed = {}, reason(error)
-        seconds = round(time.monotonic() - started, 1)
-        self._store.write_json(
-            self._name(step, _SCORES), {"step": step, "seconds": seconds, "failed": failed, "benchmarks": scores}
-        )
+            failed = reason(error)
+        self._done(step, scores, round(time.monotonic() - started, 1), failed)
+
+    def _done(self, step: int, scores: Mapping[str, Any], seconds: float, failed: str | None) -> None:
+        said = {"step": step, "seconds": seconds, "failed": failed, "benchmarks": scores}
+        self._store.write_json(self._name(step, _SCORES), said)
         self._tell(step, scores, seconds, failed)
         self._keep_the_best()
 
-    def _scores(self, step: int) -> dict[str, Any]:
+    def _drawn(self, step: int) -> dict[str, Any]:
         parts = list(_parts(self._recipe, self._plan, step))
         address = self._store.address(self._name(step, "model"))
         engine = ModelAt(self._recipe.student.engine, address, identity(address))
@@ -166,7 +179,7 @@ class Checkpoints:
 
     def _tell(self, step: int, scores: Mapping[str, Any], seconds: float, failed: str | None) -> None:
         if failed is not None:
-            print(f"warning: the model of step {step} could not be measured: {failed}", file=sys.stderr, flush=True)
+            _warn(f"the model of step {step} could not be measured: {failed}")
             self._note("evaluation_failed", step, {"why": failed, "seconds": seconds})
         for name, found in scores.items():
             self._note("evaluation", step, {"benchmark": name, **found, "seconds": seconds})
@@ -230,3 +243,7 @@ def _shown(found: Mapping[str, Any]) -> str:
         return "unknown"
     low, high = found["ci95"]
     return f"{found['pass@1']:.3f} [{low:.3f}, {high:.3f}] of {found['problems']}"
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -26,7 +26,7 @@ _GIB = 2**30
 class Watch:
     """Tells the driver of a rank's steps; every rank has one.
 
-    `send` must not wait; `export` writes a model into a folder of the store, called on every rank, or raises Stop on all.
+    `send` must not wait; `export` is called on every rank, and writes a model into a folder or raises Stop on all.
     """
 
     def __init__(self, send: Callable[[Told], None], export: Callable[[Opened, str], None]) -> None:
@@ -77,9 +77,9 @@ class Watch:
             self._send(Exported(step, time.monotonic() - started, failed, time.time()))
 
     def _memory(self) -> Memory:
-        # ru_maxrss is in KiB on Linux.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB
         host = self._process.memory_info().rss / _GIB
+        # In KiB on Linux, and a little behind.
+        peak = max(host, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB)
         if not torch.cuda.is_available() or not torch.cuda.is_initialized():
             return Memory(host, peak)
         return Memory(host, peak, torch.cuda.memory_allocated() / _GIB, torch.cuda.max_memory_allocated() / _GIB)
