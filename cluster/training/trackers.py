@@ -193,11 +193,19 @@ class Wandb:
             name=f"{run.name}/{run.phase}",
             config=dict(run.settings),
             resume="allow",
+            # The terminal shows live figures, which it would take for output of the run.
+            settings={"console": "off"},
         )
+        # A checkpoint's scores come when later steps are there already, and W&B's own steps only rise.
+        self._run.define_metric("evaluation/*", step_metric="evaluated_step")
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Add the figures of a step; it leaves out steps that it has."""
-        self._run.log(dict(figures), step=step)
+        if "loss" in figures:
+            self._run.log(dict(figures), step=step)
+        else:
+            named = {f"evaluation/{name}": value for name, value in figures.items()}
+            self._run.log({**named, "evaluated_step": step}, commit=False)
 
     def close(self) -> None:
         """Send what is not sent yet."""

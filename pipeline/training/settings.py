@@ -88,7 +88,7 @@ class MlflowSettings(Settings):
     """Figures to MLflow."""
 
     uri: str
-    """The tracking server's URI, or a folder."""
+    """The tracking server's URI, or a database's, such as sqlite:///mlflow.db."""
     experiment: str
     """The experiment's name."""
 
