@@ -50,7 +50,7 @@ def watching(recipe: Recipe, plan: PhasePlan) -> Iterator[Any]:
     """
     if plan.settings.watch.evaluate_steps is not None and not recipe.evaluate.benchmarks:
         raise Stop("train.watch.evaluate_steps needs held-out problems: add evaluate.benchmarks, or leave it out")
-    measured = Checkpoints(recipe, plan)
+    measured = Checkpoints(recipe, plan, is_training=True)
     with recorded(plan, run=recipe.name, exported=lambda _: measured.look()) as (inbox, recorder):
         measured.start(recorder.add)
         try:
@@ -63,7 +63,7 @@ def watching(recipe: Recipe, plan: PhasePlan) -> Iterator[Any]:
 
 def measured(recipe: Recipe, plan: PhasePlan) -> list[dict[str, Any]]:
     """The scores of a phase's steps, one entry a benchmark; what a killed driver left unmeasured is measured first."""
-    left = Checkpoints(recipe, plan)
+    left = Checkpoints(recipe, plan, is_training=False)
     if left.waiting():
         recorder = Recorder(plan, run=recipe.name)
         left.start(recorder.add)
@@ -75,12 +75,19 @@ def measured(recipe: Recipe, plan: PhasePlan) -> list[dict[str, Any]]:
 class Checkpoints:
     """The models of a phase that wait to be measured, one at a time; `score` gives a step's figures by benchmark."""
 
-    def __init__(self, recipe: Recipe, plan: PhasePlan, score: Callable[[int], dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        plan: PhasePlan,
+        *,
+        is_training: bool,
+        score: Callable[[int], dict[str, Any]] | None = None,
+    ) -> None:
         self._recipe, self._plan, self._store = recipe, plan, plan.store
         self._score = score or self._drawn
         self._now: int | None = None
         self._changed = threading.Condition()
-        self._is_training, self._given_up, self._is_new = True, False, True
+        self._is_training, self._given_up, self._is_new = is_training, False, True
         self._note: Note = lambda *_: None
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
 

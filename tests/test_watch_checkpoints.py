@@ -58,7 +58,7 @@ class Scores:
 
 def all_measured(made: tuple[Recipe, PhasePlan], scores: Scores) -> list[tuple[str, int]]:
     noted: list[tuple[str, int]] = []
-    waiting = Checkpoints(*made, score=scores)
+    waiting = Checkpoints(*made, is_training=False, score=scores)
     waiting.start(lambda event, step, _: noted.append((event, step)))
     scores.let.set()
     waiting.finish()
@@ -106,7 +106,7 @@ def test_of_too_many_the_oldest_are_given_up_and_said_so(
     train = of.train.model_copy(update={"watch": watch})
     plan = PhasePlan(plan.store, "m", "one", "packs/p", None, plan.export_to, train, plan.phase, 1)
     exported(plan, 10, 20, 30, 40)
-    waiting = Checkpoints(of, plan, score=Scores())
+    waiting = Checkpoints(of, plan, is_training=True, score=Scores())
     waiting.look()
     assert waiting.waiting() == [30, 40]
     assert there(plan) == [30, 40]
