@@ -23,6 +23,7 @@ from cluster.curation import shard_name
 from cluster.models import identity
 from cluster.placement import bundles
 from cluster.room import wait_for_room
+from cluster.session import never_again
 from cluster.training.plan import PhasePlan
 from cluster.training.recorder import Recorder, recorded
 from cluster.training.told import MARK, evaluations_folder, step_folder
@@ -120,6 +121,7 @@ class Checkpoints:
         with self._changed:
             self._is_training, self._given_up = False, True
             self._changed.notify()
+        never_again()
 
     def waiting(self) -> list[int]:
         """The steps whose models are there and not measured, in order."""
