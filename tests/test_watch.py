@@ -108,11 +108,11 @@ def test_a_phase_that_restarts_has_every_step_once(store: Store) -> None:
     first = Recorder(plan, run="r")
     first.take([begun(0), *map(live, range(1, 5)), Saved(4, 1.0), *map(live, range(5, 8))])
     # A rank is lost: from step 4 again, on three ranks, in the same driver.
-    first.take([begun(4, ranks=3), *map(live, range(5, 10)), Saved(8, 1.0)])
+    first.take([begun(4, ranks=3), live(9), *map(live, range(5, 10)), Saved(8, 1.0)])
     first.close()
     # The driver was killed before it wrote what came last; another goes on from step 12.
     second = Recorder(plan, run="r")
-    second.take([begun(12, ranks=3), *map(live, range(13, 19))])
+    second.take([begun(12, ranks=3), live(12), *map(live, range(13, 19))])
     second.close()
     assert of(store, "step") == [*range(1, 10), 10, 11, 12, *range(13, 19)]
     assert of(store, "start") == [0]

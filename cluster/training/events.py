@@ -32,6 +32,8 @@ class Events:
     def __init__(self, store: Store, name: str, *, identity: str) -> None:
         self._store, self._name = store, name
         self._lines = _read(store, name)
+        self.steps = 0
+        """The last step that has a line."""
         self._written, self._took, self._is_new = 0.0, 0.0, False
         if not self._lines or orjson.loads(self._lines[0].text).get("identity") != identity:
             self._lines = []
@@ -42,17 +44,16 @@ class Events:
         text = orjson.dumps({"event": event, "step": step, **figures}, option=orjson.OPT_SERIALIZE_NUMPY)
         self._lines.append(_Line(event, step, text))
         self._is_new = True
+        if event == "step":
+            self.steps = step
 
     def back_to(self, step: int) -> list[int]:
         """Drop what is done again after so many steps; the numbers of steps before that have no line, in order."""
         self._lines = [line for line in self._lines if line.step <= step or line.event in _NOT_REDONE]
         self._is_new = True
         there = {line.step for line in self._lines if line.event == "step"}
+        self.steps = max(there, default=0)
         return [number for number in range(1, step + 1) if number not in there]
-
-    def steps(self) -> int:
-        """The last step that has a line."""
-        return max((line.step for line in self._lines if line.event == "step"), default=0)
 
     def write_when_due(self) -> None:
         """Write the file if there is something new and the last time is long enough ago."""
