@@ -113,7 +113,8 @@ class Checkpoints:
             self._changed.notify()
         left = len(self.waiting())
         if left:
-            print(f"measuring {left} checkpoints of phase {self._plan.phase.name}", file=sys.stderr, flush=True)
+            name = self._plan.phase.name
+            print(f"phase {name} waits for {left} checkpoints to be measured", file=sys.stderr, flush=True)
         self._thread.join()
 
     def give_up(self) -> None:
