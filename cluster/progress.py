@@ -80,6 +80,16 @@ def watched(title: str, *, line: Callable[[Mapping[str, float], float], str]) ->
         ray.kill(board)
 
 
+@contextlib.contextmanager
+def unseen() -> Iterator[Any]:
+    """A board for the length of the block that is shown to nobody."""
+    board = Board.remote()
+    try:
+        yield board
+    finally:
+        ray.kill(board)
+
+
 def _show(title: str, board: Any, line: Callable[[Mapping[str, float], float], str], ended: threading.Event) -> None:
     started = time.monotonic()
 

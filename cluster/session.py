@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 import ray.data
 from pydantic import Field
+from ray._private import auto_init_hook
 
 from pipeline.errors import Stop
 from pipeline.settings import Settings
@@ -48,6 +49,14 @@ def session(settings: ClusterSettings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def never_again() -> None:
+    """From now on a call to Ray without a connection fails; by itself it would start a Ray on this machine.
+
+    For threads that may outlive the session.
+    """
+    auto_init_hook.enable_auto_connect = False
 
 
 def dashboard_url() -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.models import identity
-from cluster.progress import watched
+from cluster.progress import unseen, watched
 from cluster.stream import stream
 from jobs.job import Summary, usd
 from jobs.recipe import Recipe
@@ -22,16 +22,18 @@ def drawn(
     asks: Callable[[Mapping[str, TeacherAt]], Sequence[Ask]],
     title: str,
     judged: bool = True,
+    shown: bool = True,
 ) -> Iterator[TraceCounts]:
     """Make and verify the traces of all parts; yields each part's counts as it comes.
 
     `of` names who is asked; `asks` says what, given those of them that are teachers. Only if `judged` may the recipe's
-    LLM judge be asked about the answers. Raises Stop when the run could not
+    LLM judge be asked about the answers; only if `shown` are there live figures. Raises Stop when the run could not
     go on; what was in flight is in the ledger then.
     """
     if not parts:
         return
-    with teachers_at(recipe, of) as teachers, watched(f"{recipe.name} {title}", line=LiveLine(len(parts))) as board:
+    live = watched(f"{recipe.name} {title}", line=LiveLine(len(parts))) if shown else unseen()
+    with teachers_at(recipe, of) as teachers, live as board:
         yield from stream(
             parts,
             asks(teachers),

@@ -126,14 +126,14 @@ def _draw(recipe: Recipe, model: str, store: Store) -> TraceCounts:
         recipe,
         list(_parts(recipe, model, store)),
         of=[model],
-        asks=lambda teachers: [_ask(recipe, model, _engine(recipe, model, store, teachers))],
+        asks=lambda teachers: [ask_of(recipe, model, _engine(recipe, model, store, teachers))],
         title=f"evaluate {model}",
     ):
         counts.add(found)
     return counts
 
 
-def _ask(recipe: Recipe, model: str, engine: TeacherAt | ModelAt) -> Ask:
+def ask_of(recipe: Recipe, model: str, engine: TeacherAt | ModelAt) -> Ask:
     """What is asked of a model: its answers as they come, and beside them those with a budget for the thought."""
     settings = recipe.evaluate
     whole = Generation(

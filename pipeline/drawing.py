@@ -48,9 +48,9 @@ def scores(models: Scores) -> str:
     return _svg(lambda: _scores(lines, colours(models))) if lines else ""
 
 
-def losses(histories: Mapping[str, Sequence[float]]) -> str:
-    """The loss of every step, phases one after another."""
-    return _svg(lambda: _losses(histories))
+def losses(histories: Mapping[str, Sequence[float]], held_back: Mapping[str, Mapping[str, float]]) -> str:
+    """The loss of every step, phases one after another; `held_back`: phase -> steps done -> loss, drawn as points."""
+    return _svg(lambda: _losses(histories, held_back))
 
 
 def curve(models: Mapping[str, Points], published: Points, paint: Mapping[str, str]) -> str:
@@ -91,11 +91,15 @@ def _scores(lines: Sequence[tuple[str, str, Mapping[str, Any]]], paint: Mapping[
     return figure
 
 
-def _losses(histories: Mapping[str, Sequence[float]]) -> Any:
+def _losses(histories: Mapping[str, Sequence[float]], held_back: Mapping[str, Mapping[str, float]]) -> Any:
     figure, axes = _figure(width=_WIDTH, height=3.0)
     start = 0
     for (phase, values), colour in zip(histories.items(), cycle(("#2f6fde", *_FURTHER)), strict=False):
         axes.plot(range(start, start + len(values)), values, label=_name(phase), linewidth=1.4, color=colour)
+        points = {start + int(step) - 1: loss for step, loss in held_back.get(phase, {}).items()}
+        if points:
+            told = f"{_name(phase)}, held back"
+            axes.plot(list(points), list(points.values()), "o", label=told, markersize=5, color=colour)
         start += len(values)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss, nats a trained token")

@@ -45,7 +45,7 @@ def page(
             scores=Markup(drawing.scores(_whole(evaluated["models"]))) if evaluated else None,
             paired=[_told(line) for line in evaluated["paired"]] if evaluated else [],
             curves=_curves(evaluated) if evaluated else [],
-            losses=Markup(drawing.losses(histories)) if histories else None,
+            losses=Markup(drawing.losses(histories, _held_back(summaries["train"]))) if histories else None,
             judges={step: summary["judge"] for step, summary in summaries.items() if summary.get("judge")},
             doubts=doubts,
             reasons=doubts.reasons.most_common(_REASONS),
@@ -56,6 +56,10 @@ def page(
             engines=_engines(bought),
         )
     )
+
+
+def _held_back(trained: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    return {phase["name"]: phase.get("validation", {}) for phase in trained["phases"]}
 
 
 def _environment() -> Environment:

@@ -75,6 +75,17 @@ def test_scores_stand_with_their_intervals_and_the_stand_in_is_named() -> None:
     assert "stand-in" not in made(standin=False)
 
 
+def test_checkpoints_that_were_measured_and_held_back_losses_are_in_the_training_section() -> None:
+    measured = {"step": 40, "benchmark": "sums", "pass@1": 0.5, "ci95": [0.2, 0.75], "mean_tokens": 31.0}
+    failed = {"step": 80, "failed": "no <memory>"}
+    phase = TRAINED["phases"][0] | {"validation": {"1": 1.9, "2": 1.5}, "evaluations": [measured, failed]}
+    html = made(summaries={"train": {"phases": [phase]}})
+    assert "only, held back" in html
+    assert "held back" not in made()
+    assert "20.0 to 75.0" in html
+    assert "not measured: no &lt;memory&gt;" in html
+
+
 def test_a_run_that_was_not_evaluated_has_a_page_too() -> None:
     assert "Before and after" not in made(summaries={}, histories={}, traces=[])
 

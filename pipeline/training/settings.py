@@ -88,7 +88,7 @@ class MlflowSettings(Settings):
     """Figures to MLflow."""
 
     uri: str
-    """The tracking server's URI, or a folder."""
+    """The tracking server's URI, or a database's, such as sqlite:///mlflow.db."""
     experiment: str
     """The experiment's name."""
 
@@ -102,6 +102,8 @@ class WatchSettings(Settings):
     """Optimizer steps between models that are measured on evaluate.benchmarks meanwhile, elsewhere; none: never."""
     evaluate_draws: int = Field(default=1, gt=0)
     """Answers for each problem when a checkpoint is measured."""
+    evaluate_waiting: int = Field(default=4, gt=0)
+    """Checkpoints that may wait to be measured, each the size of the model; of more, the oldest are given up."""
     tensorboard: bool = True
     """Write TensorBoard's event files beside the checkpoints."""
     wandb: WandbSettings | None = None
