@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from cluster.training.kept import ABOUT, read_about, unequal
+from cluster.training.kept import ABOUT, damaged, read_about
 from cluster.training.plan import History, PhasePlan
 from cluster.training.scratch import scratch
 from pipeline.errors import Stop
@@ -58,16 +58,7 @@ def found(folder: Path | None, plan: PhasePlan) -> Checkpoint | None:
     """The checkpoint in a folder. Raises Stop when it is another phase's or model's, or damaged."""
     if folder is None:
         return None
-    path = folder / ABOUT
-    about = read_about(path.read_text(errors="replace")) if path.is_file() else None
-    if about is None:
-        raise Stop(_damaged(folder, f"{ABOUT} is {'damaged' if path.is_file() else 'missing'}"))
-    if about["identity"] != plan.identity:
-        raise Stop(f"the checkpoint in {folder} is of another model, data set or recipe: move it away to start anew")
-    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else None for name in about["files"]}
-    for wrong in unequal(about["files"], sizes):
-        raise Stop(_damaged(folder, wrong))
-    return Checkpoint(folder, about["ranks"])
+    return Checkpoint(folder, read_about(folder, plan.identity)["ranks"])
 
 
 def restored(engine: Any, checkpoint: Checkpoint | None) -> History:
@@ -96,15 +87,8 @@ def _loaded(engine: Any, folder: Path) -> dict[str, Any]:
         # torch's reader has no error class of its own.
         if isinstance(error, RuntimeError) and "PytorchStreamReader" not in str(error):
             raise
-        raise Stop(_damaged(folder, f"a file in it can't be read ({str(error).splitlines()[0][:120]})")) from error
+        raise Stop(damaged(folder, f"a file in it can't be read ({str(error).splitlines()[0][:120]})")) from error
     return state
-
-
-def _damaged(folder: Path, what: str) -> str:
-    return (
-        f"the checkpoint in {folder} is damaged: {what}; delete that folder and run the same command again: "
-        "training then goes on from the checkpoint before"
-    )
 
 
 @contextmanager

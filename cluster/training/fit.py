@@ -24,6 +24,7 @@ def fit(plan: PhasePlan, *, name: str, folder: str, board: Any) -> None:
     least, most = settings.workers
     kept = Kept(plan.store, f"{folder}/{name}")
     kept.tidy()
+    kept.check(plan.identity)
     fs, base = pafs.FileSystem.from_uri(plan.store.root)
     trainer = Trainer(
         work,
