@@ -110,7 +110,7 @@ def conversations(folder: Path, *, rows: int) -> Path:
         ]
         for n in range(rows)
     ]
-    table = pa.table({"id": [f"row-{n:03d}" for n in range(rows)], "messages": said})
+    table = pa.table({"messages": said})
     pq.write_table(table, folder / "train-00000.parquet")
     return folder
 

@@ -32,10 +32,10 @@ def main(recipe: str, run: str, to: str) -> None:
     """Train the recipe's only phase over the packs in a run's folder, and write history.json and the weights."""
     os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    import deepspeed
     import torch
     import torch.distributed as dist
 
-    from cluster.training.export import _gathered
     from cluster.training.loop import train
     from cluster.training.plan import PhasePlan
     from jobs.recipe_file import load
@@ -47,7 +47,9 @@ def main(recipe: str, run: str, to: str) -> None:
     with tempfile.TemporaryDirectory() as meeting:
         dist.init_process_group("gloo", init_method=f"file://{meeting}/all", rank=0, world_size=1)
         trained = train(plan, _Alone())
-        weights = _gathered(trained.opened.engine)
+        named = dict(trained.opened.engine.module.model.named_parameters())
+        with deepspeed.zero.GatheredParameters(list(named.values())):
+            weights = {name: parameter.detach().clone() for name, parameter in named.items()}
     Path(to).mkdir(parents=True)
     Path(to, "history.json").write_text(json.dumps(asdict(trained.history)))
     torch.save(weights, Path(to, "weights.pt"))

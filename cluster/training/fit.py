@@ -17,35 +17,33 @@ def fit(plan: PhasePlan, *, name: str, folder: str, board: Any) -> None:
     # They load torch, which most jobs do without.
     from cluster.training.elastic import Trainer
     from cluster.training.failures import GiveUp, line
-    from cluster.training.worker import work
+    from cluster.training.worker import LEFT, work
 
-    settings = plan.settings
-    on_gpu = settings.device == "gpu"
-    least, most = settings.workers
     kept = Kept(plan.store, f"{folder}/{name}")
-    kept.tidy()
-    kept.check(plan.identity)
     fs, base = pafs.FileSystem.from_uri(plan.store.root)
-    trainer = Trainer(
-        work,
-        train_loop_config={"plan": plan, "kept": kept, "board": board},
-        scaling_config=ScalingConfig(
-            num_workers=most if least == most else (least, most),
-            use_gpu=on_gpu,
-            resources_per_worker={"CPU": settings.cpus_per_worker} | ({"GPU": 1} if on_gpu else {}),
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=f"{base.rstrip('/')}/{folder}",
-            storage_filesystem=fs,
-            # Nodes that are taken back count apart, and without a limit.
-            failure_config=FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=settings.checkpoints_kept),
-            callbacks=[GiveUp()],
-        ),
+    on_gpu, (least, most) = plan.settings.device == "gpu", plan.settings.workers
+    scaling = ScalingConfig(
+        num_workers=most if least == most else (least, most),
+        use_gpu=on_gpu,
+        resources_per_worker={"CPU": plan.settings.cpus_per_worker} | ({"GPU": 1} if on_gpu else {}),
     )
+    run = RunConfig(
+        name=name,
+        storage_path=f"{base.rstrip('/')}/{folder}",
+        storage_filesystem=fs,
+        failure_config=FailureConfig(max_failures=plan.settings.max_failures),
+        checkpoint_config=CheckpointConfig(num_to_keep=plan.settings.checkpoints_kept),
+        callbacks=[GiveUp()],
+    )
+    told = {"plan": plan, "kept": kept, "board": board}
     try:
-        trainer.fit()
+        left = True
+        while left:
+            kept.tidy()
+            kept.check(plan.identity)
+            trainer = Trainer(work, train_loop_config=told, scaling_config=scaling, run_config=run)
+            # A group that gave way to a node's loss did not fail: it counts for nothing, and the next goes on.
+            left = trainer.fit().return_value == LEFT
     except TrainingFailedError as error:
         raise Stop(f"training phase {plan.phase.name} failed: {line(error)}") from error
     except ray.exceptions.RayError as error:

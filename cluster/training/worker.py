@@ -1,6 +1,5 @@
 """A training loop inside Ray Train: where checkpoints go, how a lost node is foretold, and how figures come out."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import ray.train
 import torch
 import torch.distributed as dist
 from ray.train import Checkpoint, CheckpointConsistencyMode, CheckpointUploadMode
+from ray.train.collective import barrier
 
 from cluster.session import cores
 from cluster.training.agree import agree
@@ -26,8 +26,14 @@ _ASK_EVERY_S = 2.0
 _PATIENCE_S = (2.0, 10.0, 30.0)
 
 
-def work(config: dict[str, Any]) -> None:
-    """Ray Train's worker function; config holds `plan`, `kept` and `board`."""
+LEFT = "left"
+
+
+def work(config: dict[str, Any]) -> str | None:
+    """Ray Train's worker function; config holds `plan`, `kept` and `board`.
+
+    LEFT when a node of the group is about to be taken away: a checkpoint is kept, and a new group is to go on from it.
+    """
     plan: PhasePlan = config["plan"]
     kept: Kept = config["kept"]
     if plan.settings.device == "cpu":
@@ -41,16 +47,16 @@ def work(config: dict[str, Any]) -> None:
         try:
             trained = train(plan, OnRay(config["board"], folder))
         except _Left:
-            # A checkpoint is in the store, and Ray starts the group anew without the node that goes.
-            return
+            return LEFT
     finish(trained, plan)
     # Nobody leaves before rank 0 has written the model: Ray would take the group down around it. Ray's barrier has no
     # time limit, and a large model takes long to write.
-    ray.train.collective.barrier()
+    barrier()
+    return None
 
 
 class _Left(Exception):
-    """The group gives way to one without the nodes that are taken away."""
+    """A checkpoint is in the store; the group gives way to one without the nodes that are taken away."""
 
 
 class OnRay:
@@ -59,7 +65,7 @@ class OnRay:
     def __init__(self, board: Any, folder: Path) -> None:
         self._board, self._folder = board, folder
         self._asked = time.monotonic()
-        self._leaving: Any = None
+        self._is_leaving = False
 
     @contextmanager
     def last(self) -> Iterator[Path | None]:
@@ -87,9 +93,9 @@ class OnRay:
             checkpoint_upload_fn=_upload,
             delete_local_checkpoint_after_upload=True,
         )
-        if self._leaving is not None:
+        if self._is_leaving:
             _settled()
-            self._leave()
+            raise _Left
 
     def leaving(self) -> bool:
         """Whether Ray was told that a node of the group will be taken away.
@@ -100,14 +106,8 @@ class OnRay:
         dist.broadcast(due, src=0)
         if bool(due):
             self._asked = time.monotonic()
-            self._leaving = ray.train.get_preemption_info()
-        return self._leaving is not None
-
-    def _leave(self) -> None:
-        """End this rank. Ray counts ranks that die on a node that goes as the node's loss, not as a failure."""
-        if dist.get_rank() in self._leaving.preempted_ranks:
-            os._exit(0)
-        raise _Left
+            self._is_leaving = ray.train.get_preemption_info() is not None
+        return self._is_leaving
 
     def told(self, plan: PhasePlan, history: History, total: int) -> None:
         """Show the step on the driver's board."""
