@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 import ray.exceptions
 from ray.train import ControllerError, WorkerGroupError
@@ -133,3 +134,28 @@ def test_a_full_disk_is_a_line_with_the_path_and_a_hiccup_is_none() -> None:
     assert "can't write a checkpoint to /mnt/store/x: no space is left there" in str(full)
     assert "the last one is kept" in str(full)
     assert unwritten("x", OSError(errno.ECONNRESET, "reset")) is None
+
+
+def test_checkpoints_in_an_object_store_with_options_in_its_uri(tmp_path: Path) -> None:
+    """A half-uploaded one goes, a whole one is found, as Ray's controller will find it."""
+    from ray.train import CheckpointConfig
+    from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
+    from ray.train.v2._internal.execution.storage import StorageContext
+    from s3 import BUCKET, served
+
+    with served() as options:
+        store = Store(f"s3://{BUCKET}/runs/made?{options}")
+        for name, sizes in (("checkpoint_1", 7), ("checkpoint_2", 8)):
+            about = {"identity": "x", "ranks": 1, "step": sizes, "files": {"state/rank_0": sizes}}
+            store.write_json(f"phase/{name}/about.json", about)
+            store.write_bytes(f"phase/{name}/state/rank_0", b"weights")
+        kept = Kept(store, "phase")
+        kept.tidy()
+        kept.check("x")
+        assert kept.names() == ["checkpoint_1"]
+        assert kept.noted() == {"checkpoint_1": 7}
+        fs, base = pafs.FileSystem.from_uri(store.root)
+        found = CheckpointManager(CheckpointConfig(), StorageContext(f"{base}", "phase", storage_filesystem=fs))
+        assert found.latest_checkpoint_result.checkpoint.path.endswith("runs/made/phase/checkpoint_1")
+        kept.delete()
+        assert kept.names() == []

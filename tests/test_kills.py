@@ -1,19 +1,17 @@
 """Training survives its cluster: whatever is killed, every loss and every weight is the unbroken run's."""
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import ROOT, summary
+from tiny import summary
 from training_cluster import Nodes, Training, nodes, training_recipe
+from unbroken import equals_the_unbroken
 
 pytestmark = pytest.mark.ray
 
@@ -70,42 +68,3 @@ def a_damaged_checkpoint_is_named(path: Path, folder: Path, cluster: Nodes, newe
     last = err.strip().splitlines()[-1]
     assert f"the checkpoint in {newest} is damaged: state/{file.name} has" in last
     assert "delete that folder and run the same command again" in last
-
-
-def equals_the_unbroken(path: Path, folder: Path, phase: dict[str, Any]) -> None:
-    """Losses, windows, examples and weights against one rank that nobody hit."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    run, to = folder / "runs" / "made", folder / "unbroken"
-    command = [sys.executable, "tests/unbroken.py", str(path), str(run), str(to)]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    unbroken = json.loads((to / "history.json").read_text())
-    print("largest difference", max(abs(a - b) for a, b in zip(phase["losses"], unbroken["loss"], strict=True)))
-    print("resumed at", phase["resumed_at"], "ranks", phase["ranks"])
-    assert phase["losses"] == pytest.approx(unbroken["loss"], rel=1e-4)
-    assert phase["losses"][-1] < 0.8 * phase["losses"][0]
-    every_example_once_an_epoch(run, phase["windows"])
-    model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
-    weights = torch.load(to / "weights.pt")
-    print("weights", max(float((mine - weights[name]).abs().max()) for name, mine in model.named_parameters()))
-    for name, mine in model.named_parameters():
-        assert torch.allclose(mine, weights[name], atol=1e-4), name
-    tokenizer = AutoTokenizer.from_pretrained(run / "model")
-    assert model.generation_config.eos_token_id == [1, tokenizer.convert_tokens_to_ids("<|end|>")]
-
-
-def every_example_once_an_epoch(run: Path, taken: list[list[int]]) -> None:
-    """What the ranks told that they took, mapped to the rows' ids."""
-    from cluster.packs import Windows
-    from pipeline.store import Store
-
-    windows = Windows(Store(str(run)), "packs/only")
-    flat = [number for step in taken for number in step]
-    assert len(flat) == 10 * len(windows)
-    for first in range(0, len(flat), len(windows)):
-        seen = [example for number in flat[first : first + len(windows)] for example in windows[number].examples]
-        assert sorted(int(example.rpartition(":")[2]) for example in seen) == list(range(60))
