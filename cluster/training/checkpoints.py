@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from cluster.training.kept import ABOUT, damaged, read_about
+from cluster.training.nodewise import made_once
 from cluster.training.plan import History, PhasePlan
 from cluster.training.scratch import scratch
 from pipeline.errors import Stop
@@ -69,8 +70,6 @@ def restored(engine: Any, checkpoint: Checkpoint | None) -> History:
     if checkpoint.is_foreign:
         with _universal(checkpoint.folder) as folder:
             state = _loaded(engine, folder)
-            # The folder goes when its node's ranks have all read it.
-            dist.barrier()
     else:
         state = _loaded(engine, checkpoint.folder)
     _mended(engine, options)
@@ -133,29 +132,15 @@ def _mended(engine: Any, options: list[dict[str, Any]]) -> None:
 @contextmanager
 def _universal(folder: Path) -> Iterator[Path]:
     """A folder with the checkpoint in DeepSpeed's universal form: made once on each node, on its own disk."""
-    leader = _leader()
     with scratch() as mine:
-        failed = _converted(folder / _TAG, mine / _TAG) if leader == dist.get_rank() else None
-        everyone: list[tuple[str, str | None] | None] = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, (str(mine), failed))
-        made = [each for each in everyone if each is not None]
-        wrong = next((why for _, why in made if why is not None), None)
-        if wrong is not None:
-            raise Stop(wrong)
-        yield Path(made[leader][0])
+        yield made_once(mine, lambda to: _convert(folder / _TAG, to / _TAG))
+        # It goes when the ranks that share it have all read it.
+        dist.barrier()
 
 
-def _leader() -> int:
-    """The first rank on this rank's machine."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    machine = (socket.gethostname(), boot.read_text() if boot.exists() else "")
-    machines: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(machines, machine)
-    return machines.index(machine)
-
-
-def _converted(source: Path, target: Path) -> str | None:
-    """Convert a checkpoint; the line for people where that fails."""
+def _convert(source: Path, target: Path) -> None:
+    """Convert a checkpoint. Raises Stop where that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     ranks = len(list(source.glob("*_optim_states.pt")))
     workers = max(1, min(ranks, len(os.sched_getaffinity(0))))
     command = [sys.executable, "-m", "deepspeed.checkpoint.ds_to_universal", "--inject_missing_state"]
@@ -165,10 +150,10 @@ def _converted(source: Path, target: Path) -> str | None:
     with tempfile.TemporaryFile("w+") as said:
         ended = subprocess.run(command, stdout=said, stderr=subprocess.STDOUT, check=False)
         if ended.returncode == 0:
-            return None
+            return
         said.seek(0)
         last = ([line.strip() for line in said if line.strip()] or ["it said nothing"])[-1]
-    return (
+    raise Stop(
         f"can't convert the checkpoint in {source.parent} for another number of ranks, on node {socket.gethostname()} "
         f"in {target}: {last[:200]}; make room there or set TMPDIR, or train on {ranks} ranks as before"
     )

@@ -19,6 +19,7 @@ from cluster.training.failures import unwritten
 from cluster.training.finish import finish
 from cluster.training.kept import Kept
 from cluster.training.loop import train
+from cluster.training.nodewise import made_once
 from cluster.training.plan import History, PhasePlan
 from cluster.training.scratch import scratch
 
@@ -74,8 +75,13 @@ class OnRay:
         if checkpoint is None:
             yield None
             return
-        with checkpoint.as_directory() as folder:
-            yield Path(folder)
+        if isinstance(checkpoint.filesystem, pafs.LocalFileSystem):
+            yield Path(checkpoint.path)
+            return
+        with scratch() as mine:
+            yield made_once(mine, lambda to: _fetch(checkpoint, to))
+            # It goes when the ranks that share it have all read it.
+            dist.barrier()
 
     def keep(self, write: Callable[[Path], None], history: History) -> None:
         """Write to this node's disk, and let Ray bring it to storage while training goes on.
@@ -124,6 +130,11 @@ class OnRay:
                 "seconds_left": (total - history.done) * sum(last) / len(last),
             }
         )
+
+
+def _fetch(checkpoint: Checkpoint, to: Path) -> None:
+    to.mkdir()
+    pafs.copy_files(checkpoint.path, str(to), source_filesystem=checkpoint.filesystem)
 
 
 def _settled() -> None:
