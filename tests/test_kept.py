@@ -124,8 +124,7 @@ def test_what_another_try_would_meet_again_ends_a_training_at_once() -> None:
     assert line(ControllerError(stop)) == "the disk is full"
     assert line(WorkerGroupError("", {0: broken, 1: stop})) == "the disk is full"
     died = line(WorkerGroupError("", {0: broken, 1: ray.exceptions.ActorDiedError()}))
-    assert died.startswith("rank 1: ActorDiedError: ")
-    assert "\n" not in died
+    assert died == "rank 1 is gone: its process was killed, or its node lost, once more than train.max_failures allows"
 
 
 def test_a_full_disk_is_a_line_with_the_path_and_a_hiccup_is_none() -> None:

@@ -56,6 +56,7 @@ def test_a_kill(
         code, out, err = training.ended()
         assert code == 1, out + err
         assert "training phase only failed: rank" in err.strip().splitlines()[-1]
+        assert err.count("training phase only failed") == 1
     while len(cluster.nodes) > ranks:
         cluster.kill()
     while len(cluster.nodes) < ranks:

@@ -47,7 +47,9 @@ def main(recipe: str, run: str, to: str) -> None:
 
     read = load(recipe, ["train.workers=1"])
     phase = read.train.phases[0]
-    plan = PhasePlan(Store(run), read.student.model, "", f"packs/{phase.name}", None, "", read.train, phase, read.training_seed)
+    plan = PhasePlan(
+        Store(run), read.student.model, "", f"packs/{phase.name}", None, "", read.train, phase, read.training_seed
+    )
     with tempfile.TemporaryDirectory() as meeting:
         dist.init_process_group("gloo", init_method=f"file://{meeting}/all", rank=0, world_size=1)
         trained = train(plan, _Alone())

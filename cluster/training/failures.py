@@ -70,7 +70,7 @@ def line(error: TrainingFailedError) -> str:
         if found is not None:
             return str(found)
         rank, cause = min(error.worker_failures.items(), key=_telling)
-        return f"rank {rank}: {type(cause).__name__}: {_first(cause)}"
+        return f"rank {rank} {_lost(cause)}, once more than train.max_failures allows"
     return _first(error)
 
 
@@ -78,6 +78,16 @@ def _telling(failure: tuple[int, BaseException]) -> tuple[bool, int]:
     """A dead worker tells more than the broken connections that it leaves."""
     rank, error = failure
     return isinstance(error, (RuntimeError, OSError)), rank
+
+
+def _lost(error: BaseException) -> str:
+    # Ray Train wraps what a dead worker's handle raises.
+    inner = getattr(error, "health_check_failure", error)
+    if isinstance(inner, ray.exceptions.OutOfMemoryError):
+        return "was ended by Ray as its node's memory ran out (lower train.window, or give a worker more)"
+    if isinstance(inner, ray.exceptions.RayActorError):
+        return "is gone: its process was killed, or its node lost"
+    return f"failed: {type(inner).__name__}: {_first(inner)}"
 
 
 def _first(error: BaseException) -> str:
