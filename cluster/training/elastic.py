@@ -59,12 +59,16 @@ class Reachable(ElasticScalingPolicy):
         return super().make_decision_for_non_running_worker_group()
 
     def _count_possible_workers(self, reserved_resources: Any) -> int:
-        going = ray._private.state.state.get_draining_nodes()
+        state = ray._private.state
+        going = state.state.get_draining_nodes()
         here = {
             node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going and reached(node)
         }
-        held = {node: resources for node, resources in reserved_resources.items() if node in here}
-        return int(super()._count_possible_workers(held))
+        # What is reserved for a command that was killed stays so for three minutes; what is free shows.
+        return max(
+            int(super(Reachable, self)._count_possible_workers({node: held[node] for node in held.keys() & here}))
+            for held in (reserved_resources, state.available_resources_per_node())
+        )
 
 
 def reached(node: dict[str, Any]) -> bool:
