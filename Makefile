@@ -17,7 +17,7 @@ endif
 N ?= 30
 SEED ?= 1
 
-.PHONY: demo test faults bench setup check pins clean
+.PHONY: demo test faults kills bench setup check pins clean
 
 demo: setup
 	@$(BIN)/python -m jobs.run $(RECIPE)
@@ -34,6 +34,9 @@ check: setup
 
 faults: setup
 	@$(BIN)/python -m pytest tests/test_faults.py -k "kills_lose_only or engine" --kills $(N) --seed $(SEED) --timeout 0 -s
+
+kills: setup
+	@$(BIN)/python -m pytest tests/test_kill_matrix.py --matrix --seed $(SEED) --timeout 0 -s
 
 bench: setup
 	@$(BIN)/python -m jobs.bench

@@ -12,7 +12,7 @@ from cluster.models import probe
 from cluster.packs import PackMeta
 from cluster.progress import watched
 from cluster.session import session
-from cluster.training.fit import fit
+from cluster.training.fit import fit, forget
 from cluster.training.plan import OURS_ALONE, READINGS, RECORD, PhasePlan
 from jobs.gate import check_gate, gate_plan
 from jobs.gate_figures import counted
@@ -85,6 +85,8 @@ def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
             fit(plan_, name=phase.name, folder="checkpoints", board=board)
         store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
         lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
+    # Only now: without them a phase that is not finished would begin anew.
+    forget(plan_, name=phase.name, folder="checkpoints")
     summary: dict[str, Any] = store.read_json(f"{phase.export_to}/phase.json")
     return summary
 

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The size of the fault suite (`make faults N=300 SEED=1` sets both), and of the suite of hostile replies."""
     parser.addoption("--kills", type=int, default=30, help="how many kills the fault suite makes")
     parser.addoption("--seed", type=int, default=1, help="the seed that its kills are drawn from")
+    parser.addoption("--matrix", action="store_true", help="every kill of training on every number of ranks (hours)")
     parser.addoption("--all-hostile", action="store_true", help="judge every hostile reply, not every fourth")
 
 

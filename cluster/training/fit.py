@@ -4,44 +4,55 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from cluster.training.kept import Kept
 from cluster.training.plan import PhasePlan
 from pipeline.errors import Stop
 
 
 def fit(plan: PhasePlan, *, name: str, folder: str, board: Any) -> None:
     """Run one phase to its end; its checkpoints lie in `folder`/`name` of the store. Raises Stop when it can't."""
-    import ray.train
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    import ray.exceptions
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 
-    from cluster.training.worker import work
+    # They load torch, which most jobs do without.
+    from cluster.training.elastic import Trainer
+    from cluster.training.failures import GiveUp, line
+    from cluster.training.worker import LEFT, work
 
-    settings = plan.settings
-    on_gpu = settings.device == "gpu"
-    least, most = settings.workers
+    kept = Kept(plan.store, f"{folder}/{name}")
     fs, base = pafs.FileSystem.from_uri(plan.store.root)
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={"plan": plan, "board": board},
-        scaling_config=ScalingConfig(
-            num_workers=most if least == most else (least, most),
-            use_gpu=on_gpu,
-            resources_per_worker={"CPU": settings.cpus_per_worker} | ({"GPU": 1} if on_gpu else {}),
-        ),
-        run_config=RunConfig(
-            name=name,
-            storage_path=f"{base}/{folder}",
-            storage_filesystem=fs,
-            failure_config=FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=settings.checkpoints_kept),
-        ),
+    on_gpu, (least, most) = plan.settings.device == "gpu", plan.settings.workers
+    scaling = ScalingConfig(
+        num_workers=most if least == most else (least, most),
+        use_gpu=on_gpu,
+        resources_per_worker={"CPU": plan.settings.cpus_per_worker} | ({"GPU": 1} if on_gpu else {}),
     )
+    run = RunConfig(
+        name=name,
+        storage_path=f"{base.rstrip('/')}/{folder}",
+        storage_filesystem=fs,
+        failure_config=FailureConfig(max_failures=plan.settings.max_failures),
+        checkpoint_config=CheckpointConfig(num_to_keep=plan.settings.checkpoints_kept),
+        callbacks=[GiveUp()],
+    )
+    told = {"plan": plan, "kept": kept, "board": board}
     try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise Stop(f"training phase {plan.phase.name} failed: {_cause(error)}") from error
+        left = True
+        while left:
+            kept.tidy()
+            kept.check(plan.identity)
+            trainer = Trainer(work, train_loop_config=told, scaling_config=scaling, run_config=run)
+            # A group that gave way to a node's loss did not fail: it counts for nothing, and the next goes on.
+            left = trainer.fit().return_value == LEFT
+    except TrainingFailedError as error:
+        raise Stop(f"training phase {plan.phase.name} failed: {line(error)}") from error
+    except ray.exceptions.RayError as error:
+        # The controller itself; it runs beside this process.
+        raise Stop(
+            f"training phase {plan.phase.name} failed: Ray's controller died: {error}".splitlines()[0]
+        ) from error
 
 
-def _cause(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+def forget(plan: PhasePlan, *, name: str, folder: str) -> None:
+    """Delete the checkpoints of a phase whose model is exported; they are six times its size."""
+    Kept(plan.store, f"{folder}/{name}").delete()

@@ -1,0 +1,70 @@
+"""Training survives its cluster: whatever is killed, every loss and every weight is the unbroken run's."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import summary
+from training_cluster import Nodes, Training, nodes, training_recipe
+from unbroken import equals_the_unbroken
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Nodes]:
+    with nodes(3) as made:
+        yield made
+
+
+def test_nothing_that_is_killed_changes_a_loss_or_a_weight(cluster: Nodes, tmp_path: Path) -> None:
+    """Three ranks, and then a node is killed, a rank, a node is taken back, the command is killed, nodes come back."""
+    path = training_recipe(tmp_path, rows=60)
+    training = Training(path, tmp_path / "runs", address=cluster.address)
+    training.further(3)
+    since("node", cluster.kill)
+    training.further(3)
+    since("rank", lambda: os.kill(cluster.workers()[-1].pid, signal.SIGKILL))
+    training.further(3)
+    since("drain", cluster.drain)
+    training.wait(lambda: len(cluster.workers()) == 1)
+    left = training.noted()
+    training.further(3)
+    since("command", training.kill)
+    cluster.kill()
+    cluster.add()
+    cluster.add()
+    newest = sorted(training.phase.glob("checkpoint_20*"))[-1]
+    a_damaged_checkpoint_is_named(path, tmp_path, cluster, newest)
+    shutil.rmtree(newest)
+    again = Training(path, tmp_path / "runs", address=cluster.address)
+    code, out, err = again.ended()
+    since("end", lambda: None)
+    assert code == 0, out[-2000:] + err[-4000:]
+    phase = summary(tmp_path, "train")["phases"][0]
+    # A step is lost with what is killed, none with what is taken back.
+    assert left in phase["resumed_at"]
+    assert set(phase["ranks"].values()) == {1, 2, 3}
+    assert len(phase["resumed_at"]) == 4
+    assert [each.name for each in again.phase.iterdir()] == ["export"]
+    equals_the_unbroken(path, tmp_path, phase)
+
+
+def since(what: str, do: Any) -> None:
+    print(f"{time.strftime('%T')} {what}", flush=True)
+    do()
+
+
+def a_damaged_checkpoint_is_named(path: Path, folder: Path, cluster: Nodes, newest: Path) -> None:
+    file = next(newest.glob("state/*_optim_states.pt"))
+    os.truncate(file, file.stat().st_size // 2)
+    code, out, err = Training(path, folder / "runs", address=cluster.address).ended()
+    assert code == 1, out + err
+    last = err.strip().splitlines()[-1]
+    assert f"the checkpoint in {newest} is damaged: state/{file.name} has" in last
+    assert "delete that folder and run the same command again" in last
