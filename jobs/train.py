@@ -14,6 +14,7 @@ from cluster.progress import watched
 from cluster.session import session
 from cluster.training.fit import fit, forget
 from cluster.training.plan import OURS_ALONE, READINGS, RECORD, PhasePlan
+from jobs.checkpoints import measured, watching
 from jobs.gate import check_gate, gate_plan
 from jobs.gate_figures import counted
 from jobs.job import Job, Plan, Summary, main, previous
@@ -81,14 +82,15 @@ def _opened(recipe: Recipe, store: Store, export: str) -> dict[str, dict[str, fl
 def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
     store, plan_ = store_of(recipe), phase.plan
     if lineage.state(store, phase.export_to, fingerprint=phase.fingerprint) != "done":
-        with watched(f"{recipe.name} train", line=_live) as board:
-            fit(plan_, name=phase.name, folder="checkpoints", board=board)
-        store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
-        lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
+        with watching(recipe, plan_) as inbox:
+            with watched(f"{recipe.name} train", line=_live) as board:
+                fit(plan_, name=phase.name, folder="checkpoints", board=board, inbox=inbox)
+            store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
+            lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
     # Only now: without them a phase that is not finished would begin anew.
     forget(plan_, name=phase.name, folder="checkpoints")
     summary: dict[str, Any] = store.read_json(f"{phase.export_to}/phase.json")
-    return summary
+    return {**summary, "evaluations": measured(recipe, plan_)}
 
 
 def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, Any]:

@@ -150,6 +150,9 @@ class Outside:
         """Nobody takes a node away here."""
         return False
 
+    def begun(self, model: Any, plan: Any, history: Any, total: int) -> None:
+        """Nobody watches here."""
+
     def told(self, plan: Any, history: Any, total: int) -> None:
         """Leave where the run is to be cut off."""
         if history.done == self._run.stop_at:

@@ -28,6 +28,9 @@ class _Alone:
     def leaving(self) -> bool:
         return False
 
+    def begun(self, model: Any, plan: Any, history: Any, total: int) -> None:
+        pass
+
     def told(self, plan: Any, history: Any, total: int) -> None:
         pass
 

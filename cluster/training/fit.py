@@ -9,7 +9,7 @@ from cluster.training.plan import PhasePlan
 from pipeline.errors import Stop
 
 
-def fit(plan: PhasePlan, *, name: str, folder: str, board: Any) -> None:
+def fit(plan: PhasePlan, *, name: str, folder: str, board: Any, inbox: Any) -> None:
     """Run one phase to its end; its checkpoints lie in `folder`/`name` of the store. Raises Stop when it can't."""
     import ray.exceptions
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -35,7 +35,7 @@ def fit(plan: PhasePlan, *, name: str, folder: str, board: Any) -> None:
         checkpoint_config=CheckpointConfig(num_to_keep=plan.settings.checkpoints_kept),
         callbacks=[GiveUp()],
     )
-    told = {"plan": plan, "kept": kept, "board": board}
+    told = {"plan": plan, "kept": kept, "board": board, "inbox": inbox}
     try:
         left = True
         while left:

@@ -40,6 +40,10 @@ class Outside(Protocol):
         """Whether a node of the group is about to be taken away; every rank gets the same answer."""
         ...
 
+    def begun(self, model: Opened, plan: PhasePlan, history: History, total: int) -> None:
+        """The model is open and at its newest checkpoint; called by every rank before its first step."""
+        ...
+
     def told(self, plan: PhasePlan, history: History, total: int) -> None:
         """A step is done; called by every rank."""
         ...
@@ -67,6 +71,7 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
     history.ranks[str(history.done)] = dist.get_world_size()
     guard = Guard(model.engine, plan.settings.guard, clip=plan.settings.clip)
     total, saved = schedule.total, history.done
+    outside.begun(model, plan, history, total)
     ahead = Ahead(windows, _mine(schedule, ranks, start=saved))
     for step in schedule.steps(start=history.done):
         _step(model, guard, step, ranks, ahead, history, accumulation)

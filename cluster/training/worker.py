@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ray.train.collective import barrier
 
 from cluster.session import cores
 from cluster.training.agree import agree
+from cluster.training.export import export
 from cluster.training.failures import unwritten
 from cluster.training.finish import finish
 from cluster.training.kept import Kept
@@ -22,6 +24,9 @@ from cluster.training.loop import train
 from cluster.training.nodewise import made_once
 from cluster.training.plan import History, PhasePlan
 from cluster.training.scratch import scratch
+from cluster.training.watch import Watch
+from cluster.training.zero import Opened
+from pipeline.pack import end_of_turn
 
 _ASK_EVERY_S = 2.0
 _PATIENCE_S = (2.0, 10.0, 30.0)
@@ -31,7 +36,7 @@ LEFT = "left"
 
 
 def work(config: dict[str, Any]) -> str | None:
-    """Ray Train's worker function; config holds `plan`, `kept` and `board`.
+    """Ray Train's worker function; config holds `plan`, `kept`, `board` and `inbox`.
 
     LEFT when a node of the group is about to be taken away: a checkpoint is kept, and a new group is to go on from it.
     """
@@ -44,9 +49,10 @@ def work(config: dict[str, Any]) -> str | None:
     agree(plan)
     if dist.get_rank() == 0:
         kept.sweep()
+    watch = Watch(config["inbox"].tell.remote, partial(_exported, plan))
     with scratch() as folder:
         try:
-            trained = train(plan, OnRay(config["board"], folder))
+            trained = train(plan, OnRay(config["board"], watch, folder))
         except _Left:
             return LEFT
     finish(trained, plan)
@@ -60,11 +66,16 @@ class _Left(Exception):
     """A checkpoint is in the store; the group gives way to one without the nodes that are taken away."""
 
 
+def _exported(plan: PhasePlan, model: Opened, folder: str) -> None:
+    eos_id = end_of_turn(model.tokenizer)
+    export(model.engine, model.tokenizer, store=plan.store, folder=folder, eos_id=eos_id)
+
+
 class OnRay:
     """What Ray Train does for a loop."""
 
-    def __init__(self, board: Any, folder: Path) -> None:
-        self._board, self._folder = board, folder
+    def __init__(self, board: Any, watch: Watch, folder: Path) -> None:
+        self._board, self._watch, self._folder = board, watch, folder
         self._asked = time.monotonic()
         self._is_leaving = False
 
@@ -99,6 +110,7 @@ class OnRay:
             checkpoint_upload_fn=_upload,
             delete_local_checkpoint_after_upload=True,
         )
+        self._watch.saved(history)
         if self._is_leaving:
             _settled()
             raise _Left
@@ -115,8 +127,13 @@ class OnRay:
             self._is_leaving = ray.train.get_preemption_info() is not None
         return self._is_leaving
 
+    def begun(self, model: Opened, plan: PhasePlan, history: History, total: int) -> None:
+        """Tell the driver what is trained, and what was done before."""
+        self._watch.begun(model, plan, history, total)
+
     def told(self, plan: PhasePlan, history: History, total: int) -> None:
-        """Show the step on the driver's board."""
+        """Tell the driver of the step, and show it on its board."""
+        self._watch.told(plan, history, total)
         if self._board is None or dist.get_rank() != 0:
             return
         last = history.seconds[-20:]

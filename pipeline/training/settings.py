@@ -66,7 +66,7 @@ class GuardSettings(Settings):
     """What is done about steps that would do harm: they are not applied, and counted."""
 
     spike: float = Field(default=8.0, gt=1)
-    """A step is skipped whose gradient norm is above train.clip and so many times the last `median_of` steps' median."""
+    """A step is skipped whose gradient norm is above train.clip and so many times the median of the last steps."""
     loss_spike: float = Field(default=1.5, gt=0)
     """A step is skipped whose loss is so many nats above the median of the last `median_of`."""
     median_of: int = Field(default=32, gt=1)
