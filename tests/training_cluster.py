@@ -21,7 +21,7 @@ QUICK = {
     "RAY_AUTH_MODE": "disabled",
     # Ray's own pace is 2 and 5 s: nothing but the test's length depends on it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.2",
 }
 
 
@@ -47,10 +47,13 @@ class Nodes:
 
     def drain(self) -> None:
         """Tell Ray that the newest node is taken back in a minute, as a cloud's watcher does."""
-        command = [str(Path(sys.executable).parent / "ray"), "drain-node", "--address", self.address]
-        command += ["--node-id", self.nodes[-1].node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
-        command += ["--reason-message", "spot", "--deadline-remaining-seconds", "60"]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | QUICK)
+        from ray._raylet import GcsClient
+        from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+        # What `ray drain-node` does, without the seconds that its start takes.
+        reason, until = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"), int(time.time() * 1000) + 60_000
+        accepted, why = GcsClient(address=self.address).drain_node(self.nodes[-1].node_id, reason, "spot", until)
+        assert accepted, why
 
     def workers(self) -> list[psutil.Process]:
         """The ranks' processes, by node."""
@@ -60,8 +63,10 @@ class Nodes:
 @contextlib.contextmanager
 def nodes(number: int) -> Iterator[Nodes]:
     """A cluster of so many nodes beside its head."""
-    os.environ.update(QUICK)
     from ray.cluster_utils import Cluster
+
+    before = dict(os.environ)
+    os.environ.update(QUICK)
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80_000_000})
     made = Nodes(cluster)
@@ -71,6 +76,8 @@ def nodes(number: int) -> Iterator[Nodes]:
         yield made
     finally:
         cluster.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def raylet(node: Any) -> psutil.Process:
