@@ -9,12 +9,13 @@ engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLL
 pack     padding left by best-fit packing against first-come packing of the same lengths
 decontaminate  rows/s of 200,000 problems against 1,500 held-out ones, through Ray, against datatrove's n-gram filter
 dedup    rows/s of near-duplicate removal through Ray against datatrove's MinHash dedup, with the recall of both
-train_trl  real tokens/s of our training loop, ZeRO-3 on one rank, against TRL's SFTTrainer with packing; minutes, so only
-         when it is named, as is
-train_ray  real tokens/s of two ranks under Ray Train against the same loop under torchrun
-train_gpu  tokens/s, MFU and peak memory of windows of 4k, 16k and 32k tokens; only when it is named, with a GPU
-dedup_memory  largest process of it at a million rows against 200,000; minutes, so only when it is named
-scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named
+train_trl  real tokens/s of the training loop, ZeRO-3 on one rank, against TRL's SFTTrainer with packing (*)
+train_ray  real tokens/s of two ranks under Ray Train against the same loop under torchrun (*)
+train_gpu  tokens/s, MFU and peak memory of windows of 4k, 16k and 32k tokens, where there is a GPU (*)
+dedup_memory  largest process of dedup at a million rows against 200,000 (*)
+scale    memory and time of 200,000 calls against 20,000 through jobs.distill (*)
+
+(*) takes minutes, so only when it is named
 """
 
 import argparse

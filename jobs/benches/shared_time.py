@@ -1,8 +1,9 @@
 """Sides of a benchmark in turns: one runs while all others are stopped, so that what else the machine does hits all.
 
 A side is a command that appends a line to a file at the end of each step: time.monotonic(), the tokens of the step, its
-loss, and the most memory so far. Its first steps, start-up included, are left out. Then each side runs for some seconds at a time, in an order that
-turns round; it is stopped with all its children (SIGSTOP), and a step counts the seconds in which its side ran.
+loss, and the most memory so far. Its first steps, start-up included, are left out. Then each side runs for some seconds
+at a time, in an order that turns round; it is stopped with all its children (SIGSTOP), and a step counts the seconds in
+which its side ran.
 """
 
 import contextlib

@@ -78,7 +78,7 @@ def packed(folder: Path, rows: Sequence[dict[str, Any]], *, window: int, model: 
         make_packs(
             store=store,
             folder="packs",
-            source=store.address("dataset"),
+            source=(store, "dataset"),
             generations=["made"],
             split="train",
             model=model,
@@ -86,6 +86,7 @@ def packed(folder: Path, rows: Sequence[dict[str, Any]], *, window: int, model: 
             too_long="drop",
             seed=1,
             cpus=0.5,
+            made_of=f"{model} {window}",
         )
 
 
