@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.models import local_path
 from cluster.packs import make_packs
 from cluster.session import ClusterSettings, cores, session
 from jobs.benches.result import Result
@@ -41,12 +42,16 @@ def train_trl() -> list[Result]:
 
 
 def train_ray() -> Result:
-    """Two ranks under Ray Train against the same loop and ranks under torchrun: the steps alone."""
+    """Two ranks under Ray Train against the same loop and ranks under torchrun: the steps alone.
+
+    The model is small, so that what Ray costs in each step shows.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        packed(folder, _rows(), window=_SMALL_WINDOW, model=MODEL)
+        model = str(small_model(folder / "model", hidden_size=256, layers=4, heads=4, intermediate_size=1024))
+        packed(folder, _rows(), window=_SMALL_WINDOW, model=model)
         setup = setup_file(
-            folder, model=MODEL, device="cpu", workers=2, window=_SMALL_WINDOW, batch_windows=2, dtype="bfloat16"
+            folder, model=model, device="cpu", workers=2, window=_SMALL_WINDOW, batch_windows=2, dtype="bfloat16"
         )
         sides = {"ray": side("ray", setup), "torchrun": side("ours", setup, ranks=2)}
         steps = measured(sides, folder=folder, warm_up=3, turn_s=8, turns=6)
@@ -88,6 +93,32 @@ def packed(folder: Path, rows: Sequence[dict[str, Any]], *, window: int, model: 
             cpus=0.5,
             made_of=f"{model} {window}",
         )
+
+
+def small_model(
+    folder: Path, *, hidden_size: int, layers: int, heads: int, intermediate_size: int, **more: Any
+) -> Path:
+    """Write a Qwen2 with random weights and SmolLM2's tokenizer; two key heads."""
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(local_path(MODEL))
+    config = Qwen2Config(
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        intermediate_size=intermediate_size,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **{"vocab_size": len(tokenizer), **more},
+    )
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def told(name: str, steps: Mapping[str, Sequence[Stepped]]) -> None:
