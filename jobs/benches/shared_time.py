@@ -1,9 +1,9 @@
 """Sides of a benchmark in turns: one runs while all others are stopped, so that what else the machine does hits all.
 
 A side is a command that appends a line to a file at the end of each step: time.monotonic(), the tokens of the step, its
-loss, and the most memory so far. Its first steps, start-up included, are left out. Then each side runs for some seconds
-at a time, in an order that turns round; it is stopped with all its children (SIGSTOP), and a step counts the seconds in
-which its side ran.
+loss, the most memory so far, and its FLOPs. Its first steps, start-up included, are left out. Then each side runs for
+some seconds at a time, in an order that turns round; it is stopped with all its children (SIGSTOP), and a step counts
+the seconds in which its side ran.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ class Line(NamedTuple):
     tokens: float
     loss: float
     memory: float
+    flops: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Stepped:
     loss: float
     memory: float
     """The most that the side had so far, bytes."""
+    flops: float
+    """What the step takes, 0 where that is not known."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ def steps(lines: Sequence[Line], ran: Sequence[tuple[float, float]]) -> list[Ste
     found, before = [], ran[0][0]
     for line in lines:
         seconds = sum(max(0.0, min(line.end, stop) - max(before, start)) for start, stop in ran)
-        found.append(Stepped(seconds, line.tokens, line.loss, line.memory))
+        found.append(Stepped(seconds, line.tokens, line.loss, line.memory, line.flops))
         before = line.end
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs.benches.result import Result
 from jobs.benches.shared_time import Stepped, measured, rate
 from jobs.benches.train import packed, setup_file, side, small_model
+from pipeline.training.flops import peak_flops
 
 _WINDOWS = (4096, 16384, 32768)
 _QWEN = {"hidden_size": 896, "layers": 24, "heads": 14, "intermediate_size": 4864, "vocab_size": 151936}
@@ -41,12 +42,21 @@ def _at(folder: Path, model: Path, window: int) -> Result:
     }
     for name, held in steps.items():
         print(f"train_gpu_{window}: {name} {rate(held):,.0f} tokens/s, {_gib(held):.1f} GiB at most")
+    print(f"train_gpu_{window}: ours has {_mfu(steps['ours'])} of the GPU's peak")
     ours, peer = rate(steps["ours"]), rate(steps["trl"])
     return Result(f"train_gpu_{window}", ours, peer, "TRL's SFTTrainer, bfd", "tokens/s", ours / peer, goal=1.0)
 
 
 def _gib(steps: list[Stepped]) -> float:
     return max(step.memory for step in steps) / 2**30
+
+
+def _mfu(steps: list[Stepped]) -> str:
+    import torch
+
+    peak = peak_flops(torch.cuda.get_device_name())
+    used = sum(step.flops for step in steps) / sum(step.seconds for step in steps)
+    return f"{used / 1e12:,.0f} TFLOP/s, of an unknown part" if peak is None else f"{used / peak:.1%}"
 
 
 def _rows(window: int) -> list[dict[str, object]]:

@@ -4,8 +4,8 @@ ours     our loop over packs, as a rank of torchrun's
 ray      the same through Ray Train, as jobs.train runs it
 bfd, wrapped   TRL's SFTTrainer with that packing, on the examples of the same packs
 
-Each appends to the file STEPS at the end of a step: time.monotonic(), the step's real tokens, its loss, and the most
-memory so far, bytes.
+Each appends to the file STEPS at the end of a step: time.monotonic(), the step's real tokens, its loss, the most memory
+so far in bytes, and the FLOPs that the model needs for it (0 where that is not known).
 """
 
 import json
@@ -20,6 +20,7 @@ from cluster.session import cores
 from cluster.training.plan import History, PhasePlan
 from pipeline.pack import IGNORED
 from pipeline.store import Store
+from pipeline.training.flops import Work
 from pipeline.training.settings import TrainSettings
 
 BETAS, EPS = (0.9, 0.95), 1e-8
@@ -41,11 +42,16 @@ def plan_of(setup: dict[str, Any]) -> PhasePlan:
     )
 
 
+Noted = Callable[..., None]
+"""Notes a step's tokens, its loss, and the FLOPs that the model needs for it where they are known."""
+
+
 class Alone:
     """A loop with nothing outside it but a file of its steps."""
 
-    def __init__(self, told: Callable[[float, float], None]) -> None:
-        self._told = told
+    def __init__(self, noted: Noted) -> None:
+        self._noted = noted
+        self._work: Work | None = None
 
     @contextmanager
     def last(self) -> Iterator[Path | None]:
@@ -59,12 +65,22 @@ class Alone:
         """No node is taken away."""
         return False
 
+    def begun(self, model: Any, plan: PhasePlan, history: History, total: int) -> None:
+        """Find out how much arithmetic a step takes."""
+        from cluster.packs import Windows
+        from cluster.training.flops import work_of
+
+        self._work, self._windows = work_of(model.engine.module.model), Windows(plan.store, plan.packs)
+
     def told(self, plan: PhasePlan, history: History, total: int) -> None:
         """Note the step."""
-        self._told(history.tokens[-1], history.loss[-1])
+        assert self._work is not None
+        held = [self._windows[number] for number in history.windows[-1]]
+        flops = sum(self._work.of(window.lengths, window.num_labels) for window in held)
+        self._noted(history.tokens[-1], history.loss[-1], flops)
 
 
-def _ours(setup: dict[str, Any], noted: Callable[[float, float], None]) -> None:
+def _ours(setup: dict[str, Any], noted: Noted) -> None:
     import torch
     import torch.distributed as dist
 
@@ -73,15 +89,16 @@ def _ours(setup: dict[str, Any], noted: Callable[[float, float], None]) -> None:
     plan = plan_of(setup)
     dist.init_process_group("gloo" if plan.settings.device == "cpu" else "nccl")
     torch.set_num_threads(max(1, cores() // dist.get_world_size()))
-    train(plan, Alone(noted if dist.get_rank() == 0 else lambda tokens, loss: None))
+    train(plan, Alone(noted if dist.get_rank() == 0 else lambda *_: None))
 
 
-def _on_ray(setup: dict[str, Any], noted: Callable[[float, float], None]) -> None:
+def _on_ray(setup: dict[str, Any], noted: Noted) -> None:
     import ray
 
     from cluster.packs import read_meta
     from cluster.session import ClusterSettings, session
     from cluster.training.fit import fit
+    from cluster.training.recorder import recorded
 
     plan = plan_of(setup)
     meta = read_meta(plan.store, plan.packs)
@@ -97,11 +114,12 @@ def _on_ray(setup: dict[str, Any], noted: Callable[[float, float], None]) -> Non
         def set(self, figures: dict[str, Any]) -> None:
             noted(next(self._steps).num_tokens, figures.get("loss", 0.0))
 
-    with session(ClusterSettings(local_cpus=2 * plan.settings.workers[1], dashboard=False)):
-        fit(plan, name="bench", folder="checkpoints", board=Board.remote())
+    cluster = ClusterSettings(local_cpus=2 * plan.settings.workers[1], dashboard=False)
+    with session(cluster), recorded(plan, run="bench") as (inbox, _):
+        fit(plan, name="bench", folder="checkpoints", board=Board.remote(), inbox=inbox)
 
 
-def _trl(strategy: str, setup: dict[str, Any], noted: Callable[[float, float], None]) -> None:
+def _trl(strategy: str, setup: dict[str, Any], noted: Noted) -> None:
     import torch
     from transformers import AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
@@ -189,9 +207,9 @@ def main(argv: Sequence[str]) -> None:
     side, setup, steps = argv
     path = Path(steps)
 
-    def noted(tokens: float, loss: float) -> None:
+    def noted(tokens: float, loss: float, flops: float = 0.0) -> None:
         with path.open("a") as file:
-            file.write(f"{time.monotonic()} {tokens} {loss} {_memory()}\n")
+            file.write(f"{time.monotonic()} {tokens} {loss} {_memory()} {flops}\n")
 
     asked = json.loads(Path(setup).read_text())
     if side in ("ours", "ray"):
