@@ -9,8 +9,13 @@ engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLL
 pack     padding left by best-fit packing against first-come packing of the same lengths
 decontaminate  rows/s of 200,000 problems against 1,500 held-out ones, through Ray, against datatrove's n-gram filter
 dedup    rows/s of near-duplicate removal through Ray against datatrove's MinHash dedup, with the recall of both
-dedup_memory  largest process of it at a million rows against 200,000; minutes, so only when it is named
-scale    memory and time of 200,000 calls against 20,000 through jobs.distill; minutes, so only when it is named
+train_trl  real tokens/s of the training loop, ZeRO-3 on one rank, against TRL's SFTTrainer with packing (*)
+train_ray  real tokens/s of two ranks under Ray Train against the same loop under torchrun (*)
+train_gpu  tokens/s, MFU and peak memory of windows of 4k, 16k and 32k tokens, where there is a GPU (*)
+dedup_memory  largest process of dedup at a million rows against 200,000 (*)
+scale    memory and time of 200,000 calls against 20,000 through jobs.distill (*)
+
+(*) takes minutes, so only when it is named
 """
 
 import argparse
@@ -33,6 +38,8 @@ from jobs.benches.result import Result
 from jobs.benches.scale import scale
 from jobs.benches.stream import stream
 from jobs.benches.teacher import teacher
+from jobs.benches.train import train_ray, train_trl
+from jobs.benches.train_gpu import train_gpu
 from jobs.benches.verify import verify
 from pipeline.store import Store
 
@@ -48,7 +55,13 @@ BENCHES: dict[str, Bench] = {
     "decontaminate": decontaminate,
     "dedup": dedup,
 }
-LONG: dict[str, Bench] = {"scale": scale, "dedup_memory": dedup_memory}
+LONG: dict[str, Bench] = {
+    "scale": scale,
+    "dedup_memory": dedup_memory,
+    "train_trl": train_trl,
+    "train_ray": train_ray,
+    "train_gpu": train_gpu,
+}
 
 
 def main() -> None:
@@ -57,7 +70,7 @@ def main() -> None:
         prog="python -m jobs.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "names", nargs="*", choices=[[], *BENCHES, *LONG], help="which; none means all but scale and dedup_memory"
+        "names", nargs="*", choices=[[], *BENCHES, *LONG], help="which; none means all but the long ones"
     )
     store = Store("runs/bench")
     results: list[Result] = []

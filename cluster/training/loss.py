@@ -80,11 +80,14 @@ class _Loss(torch.autograd.Function):
             if not len(targets):
                 continue
             logits = F.linear(hidden, weight_VH, bias_V).float()
-            log_z = torch.logsumexp(logits, dim=-1)
             rows = torch.arange(len(targets), device=targets.device)
-            summed += (log_z - logits[rows, targets]).sum()
+            top, wanted = logits.amax(-1), logits[rows, targets]
+            # One exponential, in place, serves the loss and its slope.
+            powers = logits.sub_(top[:, None]).exp_()
+            total = powers.sum(-1)
+            summed += (total.log() + top - wanted).sum()
             if grad_hidden is not None:
-                slope = logits.sub_(log_z[:, None]).exp_()
+                slope = powers.div_(total[:, None])
                 slope[rows, targets] -= 1
                 low = slope.to(weight_VH.dtype)
                 grad_hidden[start : start + len(targets)] = low @ weight_VH
