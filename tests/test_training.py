@@ -69,6 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
         ),
     )
     shutil.copytree(folder / "saved" / "cut_off", folder / "saved" / "cut_off-1")
+    only_losses = {"median_of": 4, "loss_spike": 1, "spike": 1e9}
     one = on(
         1,
         **plain(1),
@@ -82,7 +83,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
             batch_windows=1,
             lr=3e-3,
             epochs=6,
-            guard={"median_of": 4, "loss_spike": 1},
+            guard=only_losses,
         ),
     )
     three = on(
