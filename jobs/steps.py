@@ -90,7 +90,8 @@ def steps_of(recipe: Recipe) -> Steps:
     ]
     # The student's tokenizer counts what is chosen.
     choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under, recipe.seed, base)
-    train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed)
+    outside = [model_identity(phase.dataset) for phase in recipe.train.phases if phase.dataset is not None]
+    train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed, *outside)
     evaluate = step(
         "evaluate",
         "scores",

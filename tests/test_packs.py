@@ -87,7 +87,9 @@ def make(store: Store, model: Path, folder: str = "packs/a", **changes: Any) -> 
 
 
 def content(store: Store, folder: str) -> dict[str, bytes]:
-    return {name: (Path(store.root) / name).read_bytes() for name in store.names_below(folder)}
+    """The files of a folder, by their names in it."""
+    names = store.names_below(folder)
+    return {name.removeprefix(folder): (Path(store.root) / name).read_bytes() for name in names}
 
 
 @pytest.fixture(scope="module")
