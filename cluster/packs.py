@@ -142,15 +142,16 @@ class Windows:
 class Ahead:
     """Windows in the order of `numbers`, the next few read in threads meanwhile; None stays None.
 
-    `waited`: the seconds for which the reader had to wait so far. What goes wrong in a read is raised where its
-    window is due.
+    `waited`: the seconds for which the reader had to wait so far; `number`: of the window that was read last. What goes
+    wrong in a read is raised where its window is due.
     """
 
     def __init__(self, windows: Windows, numbers: Iterable[int | None], *, ahead: int = _AHEAD) -> None:
         self.waited = 0.0
+        self.number: int | None = None
         self._windows, self._numbers = windows, iter(numbers)
         self._threads = ThreadPoolExecutor(ahead, thread_name_prefix="windows")
-        self._due: deque[Future[Window | None]] = deque()
+        self._due: deque[tuple[int | None, Future[Window | None]]] = deque()
         self._more(ahead)
 
     def __enter__(self) -> "Ahead":
@@ -167,7 +168,8 @@ class Ahead:
             self.close()
             raise StopIteration
         started = monotonic()
-        window = self._due.popleft().result()
+        self.number, due = self._due.popleft()
+        window = due.result()
         self.waited += monotonic() - started
         self._more(1)
         return window
@@ -178,7 +180,7 @@ class Ahead:
 
     def _more(self, count: int) -> None:
         for number in islice(self._numbers, count):
-            self._due.append(self._threads.submit(self._read, number))
+            self._due.append((number, self._threads.submit(self._read, number)))
 
     def _read(self, number: int | None) -> Window | None:
         return None if number is None else self._windows[number]

@@ -1,4 +1,4 @@
-"""Where an engine over several GPUs lies: a Ray placement group, which may span nodes.
+"""Where an engine over several GPUs lies: a Ray placement group, which may span nodes; and what lies beside the driver.
 
 Seen at work only as far as a machine without GPUs allows: the options and the groups, not vLLM inside one.
 """
@@ -7,10 +7,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 _made: list[PlacementGroup] = []
+
+
+def beside_driver() -> NodeAffinitySchedulingStrategy:
+    """Where an actor goes that takes no CPU and must not be lost with some worker's node: the driver's own."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
 
 
 def bundles(*, gpus: int, cpus: float) -> list[dict[str, float]]:

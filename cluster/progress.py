@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cluster.placement import beside_driver
 from cluster.session import is_terminal
 
 _REPORT_S = 0.5
@@ -68,7 +69,7 @@ def watched(title: str, *, line: Callable[[Mapping[str, float], float], str]) ->
 
     `line` makes the text from the figures and the seconds since the start.
     """
-    board = Board.remote()
+    board = Board.options(scheduling_strategy=beside_driver()).remote()  # type: ignore[attr-defined]
     ended = threading.Event()
     show = threading.Thread(target=_show, args=(title, board, line, ended), daemon=True)
     show.start()
@@ -83,7 +84,7 @@ def watched(title: str, *, line: Callable[[Mapping[str, float], float], str]) ->
 @contextlib.contextmanager
 def unseen() -> Iterator[Any]:
     """A board for the length of the block that is shown to nobody."""
-    board = Board.remote()
+    board = Board.options(scheduling_strategy=beside_driver()).remote()  # type: ignore[attr-defined]
     try:
         yield board
     finally:

@@ -4,6 +4,7 @@ Three examples and small figures are read, never the rows. A dry run goes on whe
 """
 
 import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ class Gated:
     def show(self) -> None:
         """Print the page: examples with what is trained on marked, memory, refusals and warnings."""
         print_page(self.given, self.found)
+
+    def warn(self) -> None:
+        """Tell the warnings alone, on standard error."""
+        for finding in self.found:
+            if finding.kind == "warning":
+                print(f"warning: {finding.text}", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         """Raise Stop for the first refusal."""

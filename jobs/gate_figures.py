@@ -20,18 +20,20 @@ def counted(phases: Sequence[Prepared]) -> list[PhaseFigures]:
     figures = []
     for phase in phases:
         meta, plan = phase.meta, phase.plan
+        schedule = plan.schedule(num_labels=meta.num_labels, num_tokens=meta.num_tokens)
         figures.append(
             PhaseFigures(
                 name=plan.phase.name,
                 windows=meta.windows,
                 num_tokens=sum(meta.num_tokens),
-                steps=plan.schedule(num_labels=meta.num_labels, num_tokens=meta.num_tokens).total,
+                steps=schedule.total,
                 epochs=plan.phase.epochs,
                 longest=meta.longest,
                 examples=meta.examples,
                 left_out=meta.left_out,
                 truncated=meta.truncated,
                 packed=True,
+                ends_at=None if plan.phase.tokens is None else sum(step.num_tokens for step in schedule.steps()),
             )
         )
     return figures
@@ -44,10 +46,16 @@ def estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
     for phase in recipe.train.phases:
         tokens, examples = _tokens(recipe, phase, summary)
         windows = math.ceil(tokens / recipe.train.window)
-        steps = phase.epochs * math.ceil(windows / recipe.train.batch_windows)
+        steps, ends_at = phase.epochs * math.ceil(windows / recipe.train.batch_windows), None
+        if phase.tokens is not None and phase.tokens < tokens * phase.epochs:
+            # Prompts are not trained on, but are few beside what is.
+            ends_at = phase.tokens
+            steps = math.ceil(ends_at / (recipe.train.window * recipe.train.batch_windows))
         longest = _longest(store) if store is not None and summary and phase.dataset is None else None
         figures.append(
-            PhaseFigures(phase.name, windows, tokens, steps, phase.epochs, longest=longest, examples=examples)
+            PhaseFigures(
+                phase.name, windows, tokens, steps, phase.epochs, longest=longest, examples=examples, ends_at=ends_at
+            )
         )
     return figures
 

@@ -131,7 +131,7 @@ def _memory(given: Given) -> str:
 
 
 def _phase(given: Given, phase: PhaseFigures) -> str:
-    settings, total = given.settings, phase.num_tokens * phase.epochs
+    settings, total = given.settings, phase.all_tokens
     text = f"{'' if phase.packed else 'about '}{number(total)} tokens in {number(phase.steps)} steps"
     if settings.tokens_per_s is None:
         return f"{text}; set train.tokens_per_s for its time and cost"

@@ -8,7 +8,7 @@ from cluster.models import identity
 from cluster.packs import PackMeta, make_packs
 from cluster.training.plan import PhasePlan
 from jobs.recipe import Recipe
-from jobs.steps import steps_of, store_of
+from jobs.steps import stamp, steps_of, store_of
 from pipeline.settings import fingerprint
 from pipeline.store import Store
 from pipeline.training.settings import Phase
@@ -50,7 +50,7 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
             model=start,
             identity=made_of,
             packs=f"packs/{phase.name}",
-            validation=f"packs/{phase.name}-validation" if _packed(recipe, phase, "validation", data) else None,
+            validation=f"packs/{phase.name}.validation" if _packed(recipe, phase, "validation", data) else None,
             export_to=export_to,
             settings=recipe.train,
             phase=phase,
@@ -75,7 +75,7 @@ def _sampling(recipe: Recipe) -> dict[str, Any]:
 
 def _data(recipe: Recipe, phase: Phase) -> str:
     """What a phase's windows are made of."""
-    rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else identity(phase.dataset)
+    rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else stamp(phase.dataset)
     settings = recipe.train
     parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long)
     return fingerprint("packs", rows, *parts, recipe.training_seed)
@@ -85,7 +85,7 @@ def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | N
     store = store_of(recipe)
     return make_packs(
         store=store,
-        folder=f"packs/{phase.name}" if split == "train" else f"packs/{phase.name}-{split}",
+        folder=f"packs/{phase.name}" if split == "train" else f"packs/{phase.name}.{split}",
         source=(store, "dataset") if phase.dataset is None else (Store(phase.dataset), ""),
         generations=phase.generations,
         split=split,

@@ -29,7 +29,7 @@ from pipeline.errors import BadRecipe, Stop
 from pipeline.store import Store
 
 # Our own records, which say nothing to others.
-_OURS_ALONE = frozenset({"step.json", "phase.json", "history.json"})
+_OURS_ALONE = frozenset({"step.json", "phase.json"})
 _INDEX, _ONE_FILE = "model.safetensors.index.json", "model.safetensors"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLACEHOLDER = re.compile(r"\bOWNER/[A-Za-z0-9._-]+")

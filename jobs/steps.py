@@ -90,7 +90,7 @@ def steps_of(recipe: Recipe) -> Steps:
     ]
     # The student's tokenizer counts what is chosen.
     choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under, recipe.seed, base)
-    outside = [model_identity(phase.dataset) for phase in recipe.train.phases if phase.dataset is not None]
+    outside = [stamp(phase.dataset) for phase in recipe.train.phases if phase.dataset is not None]
     train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed, *outside)
     evaluate = step(
         "evaluate",
@@ -120,6 +120,15 @@ def _asked_of_problems(recipe: Recipe, base: str) -> list[Any]:
     if recipe.difficulty is not None:
         parts += [recipe.verify, recipe.seed, *_judge(recipe)]
     return parts
+
+
+def stamp(dataset: str) -> str:
+    """Names, sizes and times of the files of a data set from outside: they may be large, and far away."""
+    try:
+        return Store(dataset).stamp(".parquet")
+    except (OSError, Stop):
+        # Whoever reads it says so; other steps go on without it.
+        return "not there"
 
 
 def _judge(recipe: Recipe) -> list[Any]:

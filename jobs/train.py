@@ -47,19 +47,26 @@ def work(recipe: Recipe) -> Summary:
     with session(recipe.cluster):
         # All are packed before any is trained: what is wrong with the last one's data is known at once.
         phases = list(prepared(recipe))
-        check_gate(recipe, counted(phases))
+        check_gate(recipe, counted(phases)).warn()
         summary = {"phases": [_trained(recipe, phase) for phase in phases], "model": store.address("model")}
         steps.train.begin()
         # By a task: the driver may be far from where the weights lie.
-        ray.get(ray.remote(num_cpus=recipe.stream.verifier_cpus)(_published).remote(store, phases[-1].export_to))
+        publish = ray.remote(num_cpus=recipe.stream.verifier_cpus)(_published)
+        ray.get(publish.remote(store, phases[-1].export_to, with_adapter=_has_adapter(recipe)))
         summary["opened"] = _opened(recipe, store, phases[-1].export_to)
     write_card(store, trained=summary)
     return summary
 
 
-def _published(store: Store, export: str) -> None:
+def _has_adapter(recipe: Recipe) -> bool:
+    """Whether the last phase's additions are the whole difference to the base model."""
+    return len(recipe.train.phases) == 1 and recipe.train.rope is None
+
+
+def _published(store: Store, export: str, *, with_adapter: bool) -> None:
     store.copy_folder(export, "model", leave_out=OURS_ALONE)
-    store.copy_folder(f"{export}/adapter", "model/adapter")
+    if with_adapter:
+        store.copy_folder(f"{export}/adapter", "model/adapter")
 
 
 def _opened(recipe: Recipe, store: Store, export: str) -> dict[str, dict[str, float]]:
@@ -85,6 +92,7 @@ def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
         with watching(recipe, plan_) as inbox:
             with watched(f"{recipe.name} train", line=_live) as board:
                 fit(plan_, name=phase.name, folder="checkpoints", board=board, inbox=inbox)
+            # At once: what is left to be measured may take hours, and must not train anything again.
             store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
             lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
     # Only now: without them a phase that is not finished would begin anew.
@@ -95,6 +103,7 @@ def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
 
 def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, Any]:
     history = store.read_json(f"{plan_.export_to}/{RECORD}")["history"]
+    applied = [loss for step, loss in enumerate(history["loss"]) if str(step) not in history["skipped"]]
     tokens = sum(history["tokens"])
     return {
         "name": plan_.phase.name,
@@ -104,8 +113,8 @@ def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, 
         "tokens": tokens,
         "trained_tokens": sum(history["trained"]),
         "padding_fraction": round(meta.padding_fraction, 5),
-        "loss_first": history["loss"][0],
-        "loss_last": history["loss"][-1],
+        "loss_first": applied[0] if applied else None,
+        "loss_last": applied[-1] if applied else None,
         "validation": history["validation"],
         "skipped": history["skipped"],
         "tokens_per_s": round(tokens / sum(history["seconds"]), 1),

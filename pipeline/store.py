@@ -25,6 +25,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+import xxhash
 
 from pipeline import row_groups
 from pipeline.errors import BadRecipe, Stop
@@ -89,6 +90,13 @@ class Store:
         found = fs.get_file_info(pafs.FileSelector(f"{base}/{folder}", allow_not_found=True, recursive=True))
         files = (info for info in found if info.type == pafs.FileType.File and not info.base_name.startswith("."))
         return sorted(info.path[len(base) + 1 :] for info in files if info.base_name.endswith(suffix))
+
+    def stamp(self, suffix: str) -> str:
+        """A hash of the names, sizes and times of the files directly in the root."""
+        fs, base = _open(self.root)
+        found = fs.get_file_info(pafs.FileSelector(base))
+        files = ((info.base_name, info.size, info.mtime_ns) for info in found if info.base_name.endswith(suffix))
+        return xxhash.xxh3_128_hexdigest(repr(sorted(files)).encode())
 
     def rows(self, name: str) -> int:
         """The number of rows of a Parquet file, from its footer."""

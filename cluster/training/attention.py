@@ -27,8 +27,13 @@ class Documents:
 
     ends: tuple[int, ...]
     group: Any = None
-    flash: bool = False
-    """Take flash_attn's kernel for packed documents instead of torch's, one document at a time."""
+    starts: torch.Tensor | None = None
+    """0 and the ends, int32, on the device: takes flash_attn's kernel for packed documents instead of torch's own."""
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Each document's first position and the one behind its last."""
+        return list(zip((0, *self.ends[:-1]), self.ends, strict=True))
 
 
 def attend(
@@ -50,8 +55,8 @@ def attend(
         raise Stop(f"this model's attention has {', '.join(asked) or 'a mask or dropout'}, which training can't do")
     if documents.group is not None:
         query, key, value = (_heads_apart(each, documents.group, query.shape[1]) for each in (query, key, value))
-    kernel = _flash if documents.flash else _each
-    out = kernel(query, key, value, documents.ends, scaling, sliding_window)
+    kernel = _each if documents.starts is None else _flash
+    out = kernel(query, key, value, documents, scaling, sliding_window)
     if documents.group is not None:
         out = _positions_apart(out, documents.group)
     return out.transpose(1, 2), None
@@ -64,13 +69,13 @@ def _each(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    ends: tuple[int, ...],
+    documents: Documents,
     scaling: float | None,
     sliding_window: int | None,
 ) -> torch.Tensor:
     seen = [
         _one(*(each[:, :, start:end] for each in (query, key, value)), scaling, sliding_window)
-        for start, end in zip((0, *ends[:-1]), ends, strict=True)
+        for start, end in documents.spans
     ]
     return torch.cat(seen, dim=2) if len(seen) > 1 else seen[0]
 
@@ -79,18 +84,17 @@ def _flash(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    ends: tuple[int, ...],
+    documents: Documents,
     scaling: float | None,
     sliding_window: int | None,
 ) -> torch.Tensor:
     from flash_attn import flash_attn_varlen_func
 
-    starts = torch.tensor((0, *ends), dtype=torch.int32, device=query.device)
-    longest = max(end - start for start, end in zip((0, *ends[:-1]), ends, strict=True))
+    longest = max(end - start for start, end in documents.spans)
     out = flash_attn_varlen_func(
         *(each[0].transpose(0, 1) for each in (query, key, value)),
-        starts,
-        starts,
+        documents.starts,
+        documents.starts,
         longest,
         longest,
         softmax_scale=scaling,

@@ -120,13 +120,14 @@ def _mended(engine: Any, options: list[dict[str, Any]]) -> None:
     """Undo what loading a universal checkpoint does to the optimizer (DeepSpeed 0.19.8, stage3.py).
 
     It gives every group the options of the first, weight decay for norms included, and all states one step tensor,
-    which then counts each group's update as a step of all.
+    which then counts each group's update as a step of all. It also leaves that tensor on the CPU, where a fused AdamW
+    on a GPU can't read it.
     """
     for group, held in zip(_groups(engine), options, strict=True):
         group.update(held)
-    for state in engine.optimizer.optimizer.state.values():
+    for parameter, state in engine.optimizer.optimizer.state.items():
         if torch.is_tensor(state.get("step")):
-            state["step"] = state["step"].clone()
+            state["step"] = state["step"].to(parameter.device, torch.float32, copy=True)
 
 
 @contextmanager

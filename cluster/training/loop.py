@@ -72,23 +72,25 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
     guard = Guard(model.engine, plan.settings.guard, clip=plan.settings.clip)
     total, saved = schedule.total, history.done
     outside.begun(model, plan, history, total)
-    ahead = Ahead(windows, _mine(schedule, ranks, start=saved))
-    for step in schedule.steps(start=history.done):
-        _step(model, guard, step, ranks, ahead, history, accumulation)
-        stop_on(history, plan, windows, guard)
-        if _is_due(step, plan.settings.watch.validate_steps) or step.number + 1 == total:
-            validated(model, ranks, plan, history)
-        outside.told(plan, history, total)
-        leaving = outside.leaving() and saved < history.done
-        if step.number + 1 < total and (leaving or _is_due(step, plan.settings.checkpoint_steps)):
-            outside.keep(lambda to: written(model.engine, history, plan, to), history)
-            saved = history.done
+    with Ahead(windows, _mine(schedule, ranks, accumulation, start=saved)) as ahead:
+        for step in schedule.steps(start=history.done):
+            _step(model, guard, step, ranks, ahead, history, accumulation)
+            stop_on(history, plan, windows, guard)
+            is_last = step.number + 1 == total
+            if is_last or _is_due(step, plan.settings.watch.validate_steps):
+                validated(model, ranks, plan, history)
+            outside.told(plan, history, total)
+            leaving = outside.leaving() and saved < history.done
+            # After the last one too: an export that fails is done again, the steps are not.
+            if is_last or leaving or _is_due(step, plan.settings.checkpoint_steps):
+                outside.keep(lambda to: written(model.engine, history, plan, to), history)
+                saved = history.done
     return Trained(model, ranks, history)
 
 
-def _mine(schedule: Schedule, ranks: Ranks, *, start: int) -> Iterator[int]:
+def _mine(schedule: Schedule, ranks: Ranks, micro_steps: int, *, start: int) -> Iterator[int | None]:
     for step in schedule.steps(start=start):
-        yield from (number for number in step.share(rank=ranks.data, ranks=ranks.data_ranks) if number is not None)
+        yield from ranks.share(step, micro_steps)
 
 
 def _is_due(step: Step, every: int | None) -> bool:
@@ -99,22 +101,23 @@ def _step(
     model: Opened, guard: Guard, step: Step, ranks: Ranks, ahead: Ahead, history: History, accumulation: int
 ) -> None:
     started, waited = time.monotonic(), ahead.waited
-    engine, mine = model.engine, ranks.share(step, accumulation)
+    engine, taken = model.engine, []
     for group in engine.optimizer.param_groups:
         group["lr"] = step.lr
     summed = torch.zeros((), dtype=torch.float32, device=model.device)
     # DeepSpeed takes the mean over ranks and micro-steps; what is wanted is the mean over trained tokens.
     scale = dist.get_world_size() * accumulation / max(1, step.num_labels)
-    for place, number in enumerate(mine):
-        loss = engine(*ranks.inputs(next(ahead) if number is not None else None, model))
+    for micro_step in range(accumulation):
+        loss = engine(*ranks.inputs(next(ahead), model))
+        taken.append(ahead.number)
         summed += loss.detach()
         engine.backward(loss * scale)
-        if place + 1 == len(mine):
+        if micro_step + 1 == accumulation:
             dist.all_reduce(summed)
             guard.expects(float(summed) / max(1, step.num_labels), history)
         engine.step()
     _note(history, step, guard, float(summed) / max(1, step.num_labels))
-    history.windows.append(ranks.told([number for number in mine if number is not None], len(mine), model.device))
+    history.windows.append(ranks.told([number for number in taken if number is not None], accumulation, model.device))
     history.waited.append(ranks.most(ahead.waited - waited, model.device))
     history.seconds.append(time.monotonic() - started)
 

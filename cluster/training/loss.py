@@ -69,23 +69,22 @@ class _Loss(torch.autograd.Function):
         chunks: int,
     ) -> torch.Tensor:
         summed = torch.zeros((), dtype=torch.float32, device=hidden_LH.device)
-        wants_weight = ctx.needs_input_grad[1]
         grad_hidden = torch.empty_like(hidden_LH) if ctx.needs_input_grad[0] else None
-        grad_weight = (
-            torch.zeros(weight_VH.shape, dtype=torch.float32, device=weight_VH.device) if wants_weight else None
-        )
-        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if bias_V is not None else None
+        # Under no_grad a weight still says that it wants a gradient; what it is multiplied with does not.
+        wanted = [wants and grad_hidden is not None for wants in ctx.needs_input_grad]
+        grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wanted[1] else None
+        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if wanted[2] else None
         start = 0
         for hidden, targets in zip(hidden_LH.tensor_split(chunks), targets_L.tensor_split(chunks), strict=True):
             if not len(targets):
                 continue
             logits = F.linear(hidden, weight_VH, bias_V).float()
             rows = torch.arange(len(targets), device=targets.device)
-            top, wanted = logits.amax(-1), logits[rows, targets]
+            top, there = logits.amax(-1), logits[rows, targets]
             # One exponential, in place, serves the loss and its slope.
             powers = logits.sub_(top[:, None]).exp_()
             total = powers.sum(-1)
-            summed += (total.log() + top - wanted).sum()
+            summed += (total.log() + top - there).sum()
             if grad_hidden is not None:
                 slope = powers.div_(total[:, None])
                 slope[rows, targets] -= 1

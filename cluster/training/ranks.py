@@ -69,7 +69,9 @@ class Ranks:
         length = len(ids) // self.parts
         mine = slice(self.part * length, (self.part + 1) * length)
         tensors = tuple(each[mine].to(model.device) for each in (ids, targets, positions))
-        return (*tensors, Documents(ends, self.group, self.flash))
+        # Once for all layers.
+        starts = torch.tensor((0, *ends), dtype=torch.int32, device=model.device) if self.flash else None
+        return (*tensors, Documents(ends, self.group, starts))
 
     def told(self, windows: Sequence[int], most: int, device: torch.device) -> list[int]:
         """The windows that all ranks took, each once; every rank calls it with at most `most` of its own."""

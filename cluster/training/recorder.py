@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from cluster.packs import Windows
+from cluster.placement import beside_driver
 from cluster.training.events import Events
 from cluster.training.plan import PhasePlan
 from cluster.training.told import Begun, Exported, Held, Memory, Saved, Stepped, Told, stepped
@@ -214,7 +215,8 @@ def recorded(plan: PhasePlan, *, run: str, exported: Callable[[int], None] = lam
     Yields the inbox (an actor) and the recorder. Raises Stop when a tracker that the recipe asks for is not installed.
     """
     check_installed(plan.settings.watch)
-    inbox, recorder, ended = Inbox.remote(), Recorder(plan, run=run, exported=exported), threading.Event()
+    inbox = Inbox.options(scheduling_strategy=beside_driver()).remote()  # type: ignore[attr-defined]
+    recorder, ended = Recorder(plan, run=run, exported=exported), threading.Event()
     taking = threading.Thread(target=_taking, args=(inbox, recorder, ended), daemon=True)
     taking.start()
     try:

@@ -6,6 +6,9 @@ from typing import Any
 
 from pipeline.errors import Stop
 
+_STATES = ("mamba_", "conv_", "linear_conv", "linear_num", "ssm_")
+"""How the names begin of what configurations say of layers with a state."""
+_NOT_DONE = ("attn_logit_softcapping", "attention_dropout")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of a decoder layer, by the last parts of their names, in the families that are counted here."""
@@ -72,6 +75,7 @@ def architecture(config: Mapping[str, Any], *, model: str) -> Architecture:
     Raises Stop for mixtures of experts and for what is no plain decoder: they can't be trained here.
     """
     _plain_decoder(config, model)
+    _attends_only(config, model)
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     sizes = {
         "hidden": hidden,
@@ -118,6 +122,18 @@ def _plain_decoder(config: Mapping[str, Any], model: str) -> None:
     if missing:
         kind = f"(model_type {config.get('model_type', 'unknown')}, no {missing[0]})"
         raise Stop(f"model {model} is no plain causal decoder {kind}: take a text-only Llama, Mistral or Qwen")
+
+
+def _attends_only(config: Mapping[str, Any], model: str) -> None:
+    """Refuse what carries a state over the borders of packed documents, or an attention that is not done here."""
+    kinds = set(config.get("layer_types") or ()) - {"full_attention", "sliding_attention"}
+    states = [name for name in config if name.startswith(_STATES) and config[name]]
+    if kinds or states:
+        what = sorted(kinds)[0] if kinds else sorted(states)[0]
+        raise Stop(f"model {model} has layers that are no attention ({what}): packed documents would see each other")
+    for name in _NOT_DONE:
+        if config.get(name):
+            raise Stop(f"model {model} has {name} in its attention, which training can't do: take another model")
 
 
 def _layer_parameters(

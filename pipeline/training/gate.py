@@ -36,6 +36,13 @@ class PhaseFigures:
     truncated: int = 0
     """Examples that were cut at a window's length."""
     packed: bool = False
+    ends_at: int | None = None
+    """Tokens of the whole phase, where it ends before its epochs do."""
+
+    @property
+    def all_tokens(self) -> int:
+        """Tokens of the whole phase that are not padding."""
+        return self.num_tokens * self.epochs if self.ends_at is None else self.ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

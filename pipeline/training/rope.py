@@ -16,7 +16,6 @@ from pipeline.training.settings import RopeSettings
 _NEEDS = {
     "default": (),
     "linear": ("factor",),
-    "dynamic": ("factor",),
     "yarn": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
 }

@@ -14,8 +14,8 @@ class Phase(Settings):
 
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "schedule", "warmup", "tokens"})
 
-    name: str
-    """What it is called in summaries and folders."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    """What it is called in summaries and folders: letters, digits, dashes and underscores."""
     generations: tuple[str, ...] = ()
     """The generations whose chosen traces are trained on; with `dataset`, none means all of its rows."""
     dataset: str | None = None
