@@ -20,6 +20,7 @@ import xxhash
 
 from cluster.session import cache_dir
 from pipeline.errors import Stop
+from pipeline.store import Store
 
 _BLOCK = 1 << 20
 _SCALES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
@@ -134,7 +135,8 @@ def _blocks(fs: pafs.FileSystem, path: str) -> Iterator[bytes]:
 
 
 def _copied(uri: str) -> Path:
-    folder = cache_dir() / "models" / xxhash.xxh3_64_hexdigest(f"{uri} {identity(uri)}".encode())
+    # By names, sizes and times: the files themselves may be large, and every rank of a node asks.
+    folder = cache_dir() / "models" / xxhash.xxh3_64_hexdigest(f"{uri} {Store(uri).stamp('')}".encode())
     with _locked(folder):
         if not folder.is_dir():
             beside = _emptied(folder.with_suffix(".part"))

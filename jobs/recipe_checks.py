@@ -34,6 +34,8 @@ def check_names(recipe: "Recipe") -> None:
     phases = [phase.name for phase in recipe.train.phases]
     if len(set(phases)) < len(phases):
         raise ValueError(f"train.phases: names must differ, got {', '.join(phases)}")
+    if recipe.train.watch.evaluate_steps is not None and not recipe.evaluate.benchmarks:
+        raise ValueError("train.watch.evaluate_steps: evaluate.benchmarks is empty, so there is nothing to measure on")
     for phase in recipe.train.phases:
         for name in phase.generations:
             if name not in names:

@@ -14,6 +14,7 @@ from cluster.progress import watched
 from cluster.session import session
 from cluster.training.fit import fit, forget
 from cluster.training.plan import OURS_ALONE, READINGS, RECORD, PhasePlan
+from cluster.training.trackers import check_installed
 from jobs.checkpoints import measured, watching
 from jobs.gate import check_gate, gate_plan
 from jobs.gate_figures import counted
@@ -42,6 +43,7 @@ def work(recipe: Recipe) -> Summary:
     if any(phase.dataset is None for phase in recipe.train.phases):
         steps.train.needs(steps.choose)
     probe(recipe.student.model)
+    check_installed(recipe.train.watch)
     check_gate(recipe)
     store = store_of(recipe)
     with session(recipe.cluster):
@@ -122,7 +124,6 @@ def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, 
         "resumed_at": history["resumed_at"],
         "ranks": history["ranks"],
         "losses": history["loss"],
-        "windows": history["windows"],
     }
 
 
@@ -135,7 +136,7 @@ def _live(figures: Mapping[str, Any], seconds: float) -> str:
     )
 
 
-JOB = Job("train", __doc__ or "", plan, work, unshown=frozenset({"windows"}))
+JOB = Job("train", __doc__ or "", plan, work)
 
 if __name__ == "__main__":
     main(JOB)

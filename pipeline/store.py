@@ -91,6 +91,11 @@ class Store:
         files = (info for info in found if info.type == pafs.FileType.File and not info.base_name.startswith("."))
         return sorted(info.path[len(base) + 1 :] for info in files if info.base_name.endswith(suffix))
 
+    def size(self, name: str) -> int:
+        """The bytes of a file."""
+        fs, base = _open(self.root_of(name))
+        return int(fs.get_file_info(f"{base}/{name}").size)
+
     def stamp(self, suffix: str) -> str:
         """A hash of the names, sizes and times of the files directly in the root."""
         fs, base = _open(self.root)

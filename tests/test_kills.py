@@ -1,5 +1,6 @@
 """Training survives its cluster: whatever is killed, every loss and every weight is the unbroken run's."""
 
+import json
 import os
 import shutil
 import signal
@@ -53,7 +54,17 @@ def test_nothing_that_is_killed_changes_a_loss_or_a_weight(cluster: Nodes, tmp_p
     assert len(phase["resumed_at"]) == 4
     assert (again.phase / "export").is_dir()
     assert not list(again.phase.glob("checkpoint_*")), "a finished phase keeps none"
+    every_step_is_told_once(tmp_path, phase)
     equals_the_unbroken(path, tmp_path, phase)
+
+
+def every_step_is_told_once(folder: Path, phase: dict[str, Any]) -> None:
+    """Whoever watched sees one curve, whatever was lost on the way."""
+    (events,) = (folder / "runs" / "made" / "events").glob("train-*.jsonl")
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    steps = [line for line in told if line["event"] == "step"]
+    assert [line["step"] for line in steps] == list(range(1, phase["steps"] + 1))
+    assert [line["loss"] for line in steps] == pytest.approx(phase["losses"])
 
 
 def since(what: str, do: Any) -> None:

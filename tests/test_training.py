@@ -70,8 +70,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     )
     shutil.copytree(folder / "saved" / "cut_off", folder / "saved" / "cut_off-1")
     only_losses = {"median_of": 4, "loss_spike": 1, "spike": 1e9}
+    only_norms = {"median_of": 4, "loss_spike": 1e9, "spike": 3, "most_skipped": 1000}
     one = on(
         1,
+        jumping=run("jumping", workers=1, packs="odd", batch_windows=1, lr=3e-3, epochs=3, guard=only_norms),
         **plain(1),
         alone=run("alone", workers=1, validation="few"),
         low_rank_alone=run("low_rank_alone", workers=1, lora=LORA),
@@ -224,3 +226,12 @@ def test_a_spike_is_skipped_and_leaves_the_weights(made: dict[str, Outcome]) -> 
     for step in map(int, history.skipped):
         before = [history.loss[n] for n in range(step) if str(n) not in history.skipped][-4:]
         assert history.loss[step] > 1 + float(np.median(before))
+
+
+def test_a_gradient_far_above_the_usual_and_the_clip_is_skipped(made: dict[str, Outcome]) -> None:
+    history = made["jumping"].history
+    assert history.skipped
+    for step, norm in enumerate(history.grad_norm):
+        before = [history.grad_norm[n] for n in range(step) if str(n) not in history.skipped][-4:]
+        jumps = len(before) == 4 and norm > max(1.0, 3 * float(np.median(before)))
+        assert (str(step) in history.skipped) == jumps, step

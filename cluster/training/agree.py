@@ -13,7 +13,7 @@ import torch.distributed as dist
 from cluster.training.plan import PhasePlan
 from pipeline.errors import Stop
 
-_LIBRARIES = ("torch", "deepspeed", "transformers", "ray", "pyarrow", "numpy")
+_LIBRARIES = ("torch", "deepspeed", "transformers", "ray", "pyarrow", "numpy", "peft", "safetensors", "flash_attn")
 
 
 def agree(plan: PhasePlan) -> None:

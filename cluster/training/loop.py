@@ -102,6 +102,8 @@ def _step(
 ) -> None:
     started, waited = time.monotonic(), ahead.waited
     engine, taken = model.engine, []
+    # What is drawn in a step, such as dropout, is the same when the step is made again on as many ranks.
+    torch.manual_seed(step.number * dist.get_world_size() + dist.get_rank())
     for group in engine.optimizer.param_groups:
         group["lr"] = step.lr
     summed = torch.zeros((), dtype=torch.float32, device=model.device)

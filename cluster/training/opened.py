@@ -1,5 +1,6 @@
 """Whether model/ opens elsewhere as what was trained: transformers and vLLM read a few texts as the trainer did."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from pipeline.errors import Stop
 from pipeline.store import Store
 
 Opener = Literal["transformers", "vllm"]
+_AROUND = 1 << 30
 
 
 def check_opened(
@@ -40,12 +42,27 @@ def check_opened(
     figures = {}
     for who in dict.fromkeys(by):
         if who == "transformers":
-            found, tolerance = _elsewhere({"num_cpus": 1}, by_transformers, address, probes, dtype), TOLERANCES[dtype]
+            room = {"num_cpus": 1, "memory": _memory(store, folder)}
+            if not _fits(room["memory"]):
+                gib = room["memory"] / 2**30
+                print(f"warning: not opened by transformers: no node has {gib:,.0f} GiB", file=sys.stderr, flush=True)
+                continue
+            found, tolerance = _elsewhere(room, by_transformers, address, probes, dtype), TOLERANCES[dtype]
         else:
             small = _small(engine, probes)
             found, tolerance = _elsewhere(actor_options(small), by_vllm, address, probes, small), TOLERANCES[coarser]
         figures[who] = compare(trained, found, who=who, eos=eos, tolerance=tolerance)
     return figures
+
+
+def _memory(store: Store, folder: str) -> int:
+    """Bytes that the weights take in a process, and what is around them."""
+    return int(1.2 * sum(store.size(f"{folder}/{name}") for name in store.names(folder, ".safetensors"))) + _AROUND
+
+
+def _fits(memory: int) -> bool:
+    """Whether a node has so much at all; a task that asks for more would wait for ever."""
+    return any(node["Alive"] and node["Resources"].get("memory", 0) >= memory for node in ray.nodes())
 
 
 def by_transformers(model: str, probes: Sequence[Sequence[int]], dtype: str) -> Found:
