@@ -3,6 +3,7 @@
 A phase that is done stays done as long as what it was made of is the same: another second phase leaves the first alone.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,16 @@ def work(recipe: Recipe) -> Summary:
         ray.get(publish.remote(store, phases[-1].export_to, with_adapter=_has_adapter(recipe)))
         summary["opened"] = _opened(recipe, store, phases[-1].export_to)
     write_card(store, trained=summary)
+    _tell_left(store, {phase.name for phase in phases})
     return summary
+
+
+def _tell_left(store: Store, mine: set[str]) -> None:
+    """Say which checkpoints belong to no phase of this recipe: another one may still want to go on from them."""
+    others = {name.split("/")[1] for name in store.names_below("checkpoints", "about.json")} - mine
+    for name in sorted(others):
+        where = store.address(f"checkpoints/{name}")
+        print(f"{where} holds checkpoints of another recipe: delete it when nobody needs it", file=sys.stderr)
 
 
 def _has_adapter(recipe: Recipe) -> bool:
