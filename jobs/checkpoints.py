@@ -156,13 +156,16 @@ class Checkpoints:
     def _measure(self) -> None:
         self._now = step = max(self.waiting())
         started, scores, failed = time.monotonic(), {}, None
-        try:
-            scores = self._score(step)
-        except Exception as error:  # noqa: BLE001 whatever goes wrong with an engine or a model must not end training
-            if self._given_up:
-                # What is amiss is that training ended around it.
-                return
-            failed = reason(error)
+        # Twice: a node that is taken back says nothing of the model, and what was drawn is in the ledger.
+        for _ in range(2):
+            try:
+                scores, failed = self._score(step), None
+                break
+            except Exception as error:  # noqa: BLE001 whatever is wrong with an engine or a model must not end training
+                if self._given_up:
+                    # What is amiss is that training ended around it.
+                    return
+                failed = reason(error)
         self._done(step, scores, round(time.monotonic() - started, 1), failed)
 
     def _done(self, step: int, scores: Mapping[str, Any], seconds: float, failed: str | None) -> None:

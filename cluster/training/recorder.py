@@ -229,14 +229,14 @@ def recorded(plan: PhasePlan, *, run: str, exported: Callable[[int], None] = lam
 
 def _taking(inbox: Any, recorder: Recorder, ended: threading.Event) -> None:
     is_last = False
-    while not is_last:
-        is_last = ended.wait(_TAKE_S)
-        try:
+    try:
+        while not is_last:
+            is_last = ended.wait(_TAKE_S)
             recorder.take(ray.get(inbox.take.remote(), timeout=60))
-        except ray.exceptions.RayError as error:
-            _warn(f"what training tells can't be taken: {type(error).__name__}")
-            break
-    recorder.close()
+    except Exception as error:  # noqa: BLE001 whatever is wrong with watching must not end training, nor go unsaid
+        _warn(f"training is no longer watched: {type(error).__name__}: {error}")
+    finally:
+        recorder.close()
 
 
 def _warn(text: str) -> None:
