@@ -27,7 +27,8 @@ def tiny_qwen2(folder: Path) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer),
+        # More rows than tokens, as Qwen has.
+        vocab_size=len(tokenizer) + 12,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
@@ -63,6 +64,7 @@ def test_the_papers_recipe_trains_a_tiny_qwen2_on_two_ranks(tmp_path: Path) -> N
         "jobs/recipes/paper.yaml",
         f"storage={tmp_path / 'runs'}",
         f"student.model={model}",
+        "student.engine.max_model_len=256",
         "cluster.local_cpus=2",
         "cluster.dashboard=false",
         "train.device=cpu",
