@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -28,10 +29,10 @@ class Guard:
 
     def expects(self, loss: float, history: History) -> None:
         """Tell the step's loss, of all ranks, before DeepSpeed is asked to apply it."""
-        size = self._settings.median_of
-        applied = [n for n in range(max(0, history.done - 4 * size), history.done) if str(n) not in history.skipped]
-        self._losses = [history.loss[n] for n in applied[-size:]]
-        self._before = [history.grad_norm[n] for n in applied[-size:]]
+        newest_first = (n for n in range(history.done - 1, -1, -1) if str(n) not in history.skipped)
+        applied = list(islice(newest_first, self._settings.median_of))
+        self._losses = [history.loss[n] for n in applied]
+        self._before = [history.grad_norm[n] for n in applied]
         self._loss = loss
 
     def _norms(self) -> list[Any]:
