@@ -81,8 +81,7 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
                 validated(model, ranks, plan, history)
             outside.told(plan, history, total)
             leaving = outside.leaving() and saved < history.done
-            # After the last one too: an export that fails is done again, the steps are not.
-            if is_last or leaving or _is_due(step, plan.settings.checkpoint_steps):
+            if not is_last and (leaving or _is_due(step, plan.settings.checkpoint_steps)):
                 outside.keep(lambda to: written(model.engine, history, plan, to), history)
                 saved = history.done
     return Trained(model, ranks, history)
