@@ -41,6 +41,11 @@ class Board:
         return dict(self._counts)
 
 
+def warn(text: str) -> None:
+    """Tell people of what went wrong and stops nothing."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
 class Meter:
     """Collects an actor's figures and sends them to the board twice a second."""
 

@@ -22,6 +22,7 @@ from cluster.asks import ModelAt, Part
 from cluster.curation import shard_name
 from cluster.models import identity
 from cluster.placement import bundles
+from cluster.progress import warn
 from cluster.room import wait_for_room
 from cluster.session import never_again
 from cluster.training.plan import PhasePlan
@@ -144,7 +145,7 @@ class Checkpoints:
                     self._measure()
         except (Stop, OSError, RayError) as error:
             if not self._given_up:
-                _warn(f"checkpoints are no longer measured: {reason(error)}")
+                warn(f"checkpoints are no longer measured: {reason(error)}")
 
     def _full(self) -> None:
         print(
@@ -192,7 +193,7 @@ class Checkpoints:
 
     def _tell(self, step: int, scores: Mapping[str, Any], seconds: float, failed: str | None) -> None:
         if failed is not None:
-            _warn(f"the model of step {step} could not be measured: {failed}")
+            warn(f"the model of step {step} could not be measured: {failed}")
             self._note("evaluation_failed", step, {"why": failed, "seconds": seconds})
         for name, found in scores.items():
             self._note("evaluation", step, {"benchmark": name, **found, "seconds": seconds})
@@ -256,7 +257,3 @@ def _shown(found: Mapping[str, Any]) -> str:
         return "unknown"
     low, high = found["ci95"]
     return f"{found['pass@1']:.3f} [{low:.3f}, {high:.3f}] of {found['problems']}"
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -46,7 +46,7 @@ def card(run: Made, found: Statistics, funnel: Sequence[Stage], *, pictures: Seq
     """A Hugging Face dataset card: YAML front matter, then Markdown. `pictures` are the names of files in plots/."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", run.name) or "data"
     body = (
-        _environment()
+        environment()
         .get_template("card.md.j2")
         .render(
             name=run.name,
@@ -105,7 +105,8 @@ def _size(examples: int) -> str:
     return next((name for name, below in (*_SIZES, *_LARGER) if examples < below), "n>1T")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where the cards' templates are found and filled in."""
     # Not HTML: what is put in is escaped for Markdown, unless it is Markdown that was made here.
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),

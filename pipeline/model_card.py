@@ -7,16 +7,16 @@ card. Summaries may lack keys; text that comes from data or recipes is escaped.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from pipeline.card import environment
 from pipeline.dataset import sections
 from pipeline.dataset.made import Made, made
-from pipeline.dataset.markdown import code, flat, table, words
+from pipeline.dataset.markdown import code, flat, table
 from pipeline.dataset.statistics import Statistics, statistics
 from pipeline.store import Store
 
@@ -56,7 +56,7 @@ def card(
     name = re.sub(r"[^A-Za-z0-9._-]", "-", run.name) or "model"
     origins = sections.origins(run, found)
     body = (
-        _environment()
+        environment()
         .get_template("model_card.md.j2")
         .render(
             name=run.name,
@@ -265,15 +265,3 @@ def _share(value: Any) -> str:
 def _interval(value: Any) -> str:
     two = isinstance(value, Sequence) and len(value) == 2
     return f"{_share(value[0])} to {_share(value[1])}" if two else ""
-
-
-def _environment() -> Environment:
-    # Not HTML: what is put in is escaped for Markdown, unless it is Markdown that was made here.
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,
-        finalize=words,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )

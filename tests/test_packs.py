@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tiny import TEMPLATE, alone
+from tiny import TEMPLATE, alone, tiny_tokenizer
 
 from cluster import packs
 from cluster.packs import Ahead, PackMeta, Windows, make_packs
@@ -27,24 +27,6 @@ SCHEMA = pa.schema(
         ("draw", pa.int64()),
     ]
 )
-
-
-def tokenizer(folder: Path, template: str | None = TEMPLATE) -> Path:
-    """A model's folder with nothing but a tokenizer: each byte is a token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<|pad|>", "<|text|>", "<|start|>", "<|end|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bytes_ = Tokenizer(models.BPE(vocab={token: n for n, token in enumerate([*special, *letters])}, merges=[]))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=bytes_, pad_token="<|pad|>", eos_token="<|text|>", additional_special_tokens=special[2:]
-    )
-    fast.chat_template = template
-    fast.save_pretrained(folder)
-    return folder
 
 
 def row(number: int, asked: str, said: str, generation: str = "long") -> dict[str, Any]:
@@ -94,7 +76,7 @@ def content(store: Store, folder: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tokenizer(tmp_path_factory.mktemp("model"))
+    return tiny_tokenizer(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -323,4 +305,4 @@ def test_a_bad_template_is_one_clear_line(
 ) -> None:
     store.write_table("dataset/train-00000.parquet", pa.table(GOOD))
     with pytest.raises(Stop, match=match):
-        make(store, tokenizer(tmp_path / "model", template), generations=())
+        make(store, tiny_tokenizer(tmp_path / "model", template), generations=())

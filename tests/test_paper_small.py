@@ -10,11 +10,6 @@ from tiny import run, tiny_model
 
 pytestmark = pytest.mark.ray
 
-CHATML = (
-    "{% for message in messages %}<|start|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
-)
-
 
 def tiny_qwen2(folder: Path) -> Path:
     """A random Qwen2 whose context is 64 tokens, with the tokenizer of the tiny Llama."""
@@ -23,8 +18,6 @@ def tiny_qwen2(folder: Path) -> Path:
 
     tiny_model(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = CHATML
-    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = Qwen2Config(
         # More rows than tokens, as Qwen has.

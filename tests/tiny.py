@@ -20,11 +20,10 @@ TEMPLATE = (
 )
 
 
-def tiny_model(folder: Path) -> Path:
-    """A random two-layer Llama with a byte-level tokenizer and a chat template, in a Hugging Face folder."""
-    import torch
+def tiny_tokenizer(folder: Path, template: str | None = TEMPLATE) -> Path:
+    """A folder with nothing but a tokenizer: each byte is a token, after four special ones."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     special = ["<|pad|>", "<|text|>", "<|start|>", "<|end|>"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -34,11 +33,20 @@ def tiny_model(folder: Path) -> Path:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|text|>", additional_special_tokens=special[2:]
     )
-    fast.chat_template = TEMPLATE
+    fast.chat_template = template
     fast.save_pretrained(folder)
+    return folder
+
+
+def tiny_model(folder: Path) -> Path:
+    """A random two-layer Llama with a byte-level tokenizer and a chat template, in a Hugging Face folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tiny_tokenizer(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(special) + len(letters),
+        vocab_size=4 + 256,
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=2,

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import ray
 
 from cluster.packs import Windows
 from cluster.placement import beside_driver
+from cluster.progress import warn
 from cluster.training.events import Events
 from cluster.training.plan import PhasePlan
 from cluster.training.told import Begun, Exported, Held, Memory, Saved, Stepped, Told, stepped
@@ -90,7 +90,7 @@ class Recorder:
                 self._note("exported", told.step, {"seconds": round(told.seconds, 3), "time": told.time})
                 self._exported(told.step)
             case Exported():
-                _warn(f"the model of step {told.step} can't be measured: {told.failed}")
+                warn(f"the model of step {told.step} can't be measured: {told.failed}")
                 self._note("evaluation_failed", told.step, {"why": told.failed, "time": told.time})
 
     def _begin(self, told: Begun) -> None:
@@ -143,7 +143,7 @@ class Recorder:
             call()
         except (Stop, OSError) as error:
             if not self._warned:
-                _warn(f"the events of training are not complete: {error}")
+                warn(f"the events of training are not complete: {error}")
             self._warned = True
 
 
@@ -234,10 +234,6 @@ def _taking(inbox: Any, recorder: Recorder, ended: threading.Event) -> None:
             is_last = ended.wait(_TAKE_S)
             recorder.take(ray.get(inbox.take.remote(), timeout=60))
     except Exception as error:  # noqa: BLE001 whatever is wrong with watching must not end training, nor go unsaid
-        _warn(f"training is no longer watched: {type(error).__name__}: {error}")
+        warn(f"training is no longer watched: {type(error).__name__}: {error}")
     finally:
         recorder.close()
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -5,7 +5,6 @@ Each has a thread of its own: one that hangs delays nobody, one that fails is wa
 
 import importlib
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from cluster.progress import warn
 from pipeline.errors import Stop
 from pipeline.store import Store
 from pipeline.training.settings import MlflowSettings, WandbSettings, WatchSettings
@@ -88,19 +88,19 @@ class Shown:
         self._due.put(None)
         self._thread.join(_LAST_S)
         if self._thread.is_alive():
-            _warn(f"{self._name} did not take the last figures within {_LAST_S:g} s; they are in events/")
+            warn(f"{self._name} did not take the last figures within {_LAST_S:g} s; they are in events/")
 
     def _show(self) -> None:
         try:
             tracker: Tracker = self._open()
         except Exception as error:  # noqa: BLE001 a tracker may raise anything, and none may end training
-            _warn(f"{self._name} can't be used, so its figures are in events/ only: {_said(error)}")
+            warn(f"{self._name} can't be used, so its figures are in events/ only: {_said(error)}")
             return
         while (due := self._due.get()) is not None:
             self._tried(lambda due=due: tracker.log(*due))
         self._tried(tracker.close)
         if self._failed > 1:
-            _warn(f"{self._name} missed the figures of {self._failed} steps; they are in events/")
+            warn(f"{self._name} missed the figures of {self._failed} steps; they are in events/")
 
     def _tried(self, call: Any) -> None:
         try:
@@ -108,7 +108,7 @@ class Shown:
         except Exception as error:  # noqa: BLE001 a tracker may raise anything, and none may end training
             self._failed += 1
             if self._failed == 1:
-                _warn(f"{self._name} fails, training goes on: {_said(error)}")
+                warn(f"{self._name} fails, training goes on: {_said(error)}")
 
 
 def trackers(settings: WatchSettings, run: RunOf, *, store: Store, folder: str, from_step: int) -> list[Shown]:
@@ -252,7 +252,3 @@ def _is_path(store: Store) -> bool:
 def _said(error: Exception) -> str:
     lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr, flush=True)

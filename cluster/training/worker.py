@@ -16,9 +16,8 @@ from ray.train.collective import barrier
 
 from cluster.session import cores
 from cluster.training.agree import agree
-from cluster.training.export import export
 from cluster.training.failures import unwritten
-from cluster.training.finish import finish
+from cluster.training.finish import exported, finish
 from cluster.training.kept import Kept
 from cluster.training.loop import train
 from cluster.training.nodewise import made_once
@@ -26,7 +25,6 @@ from cluster.training.plan import History, PhasePlan
 from cluster.training.scratch import scratch
 from cluster.training.watch import Watch
 from cluster.training.zero import Opened
-from pipeline.pack import end_of_turn
 
 _ASK_EVERY_S = 2.0
 _PATIENCE_S = (2.0, 10.0, 30.0)
@@ -49,7 +47,7 @@ def work(config: dict[str, Any]) -> str | None:
     agree(plan)
     if dist.get_rank() == 0:
         kept.sweep()
-    watch = Watch(config["inbox"].tell.remote, partial(_exported, plan))
+    watch = Watch(config["inbox"].tell.remote, partial(exported, plan))
     with scratch() as folder:
         try:
             trained = train(plan, OnRay(config["board"], watch, folder))
@@ -64,11 +62,6 @@ def work(config: dict[str, Any]) -> str | None:
 
 class _Left(Exception):
     """A checkpoint is in the store; the group gives way to one without the nodes that are taken away."""
-
-
-def _exported(plan: PhasePlan, model: Opened, folder: str) -> None:
-    eos_id = end_of_turn(model.tokenizer)
-    export(model.engine, model.tokenizer, store=plan.store, folder=folder, eos_id=eos_id)
 
 
 class OnRay:
