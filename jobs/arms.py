@@ -3,7 +3,6 @@
 In: a recipe and a YAML file of arms. Out: a recipe for every run that is needed, each with a folder below the run.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from jobs.recipe_errors import line
 from jobs.recipe_file import merged, values_of
 from jobs.steps import steps_of, store_of
 from pipeline.errors import BadRecipe
-from pipeline.settings import Settings
+from pipeline.settings import NAME, Settings
 from pipeline.training.settings import Phase
 
 BASE = "base"
 """Who is measured beside the arms: the student before training."""
 _FOLDER = "arms"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAY = ("choose", "train")
 
 
@@ -67,7 +65,7 @@ class Arms(Settings):
     @classmethod
     def _names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
         for name in arms:
-            if name == BASE or not _NAME.fullmatch(name):
+            if name == BASE or not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} can't be an arm's name: use letters, digits, dots and dashes, not {BASE!r}")
         return arms
 

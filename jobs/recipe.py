@@ -1,9 +1,8 @@
 """The recipe: one YAML file, checked in full before anything starts."""
 
-import re
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cluster.session import ClusterSettings
 from cluster.stream import StreamSettings
@@ -15,18 +14,10 @@ from pipeline.difficulty import DifficultySettings
 from pipeline.endpoints import TeacherSettings
 from pipeline.llm_judge import JudgeSettings
 from pipeline.prompts import JUDGING, PROMPTS, check_template
-from pipeline.settings import Settings
+from pipeline.settings import FolderName, Settings
 from pipeline.sources import Source
 from pipeline.training.settings import TrainSettings
 from pipeline.verify import VerifySettings
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def _folder_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError("must be letters, digits, dots, dashes and underscores, a letter or digit first")
-    return name
 
 
 class Recipe(Settings):
@@ -36,7 +27,7 @@ class Recipe(Settings):
         {"storage", "shares", "cluster", "stream", "estimate", "budget_usd"}
     )
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: FolderName
     """The run's name: its folder below storage."""
     storage: str = "runs"
     """A folder or a URI (s3://, gs://) that every node can reach."""

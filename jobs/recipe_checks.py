@@ -1,15 +1,14 @@
 """Whether the parts of a recipe fit each other: every name that one part uses must be one that another part makes."""
 
-import re
 from typing import TYPE_CHECKING
 
 from pipeline.generate import Generation
 from pipeline.prompts import is_judging
+from pipeline.settings import NAME
 
 if TYPE_CHECKING:
     from jobs.recipe import Recipe
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OWN_NAMES = ("base", "student", "teacher")
 
 
@@ -44,7 +43,7 @@ def check_names(recipe: "Recipe") -> None:
 
 def _teachers_fit(recipe: "Recipe") -> None:
     for name in recipe.evaluate.teachers:
-        if not _NAME.fullmatch(name) or name in _OWN_NAMES:
+        if not NAME.fullmatch(name) or name in _OWN_NAMES:
             raise ValueError(
                 f"evaluate.teachers: {name!r} can't be a name: use letters, digits, dots and dashes, "
                 f"and none of {', '.join(_OWN_NAMES)}"

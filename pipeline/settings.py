@@ -1,10 +1,24 @@
 """The base of every part of a recipe, and the fingerprint that says whether two recipes make the same data."""
 
-from typing import Any, ClassVar
+import re
+from typing import Annotated, Any, ClassVar
 
 import orjson
 import xxhash
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What may name a folder, a tag of a metric, a part of a URI."""
+
+
+def _folder_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError("must be letters, digits, dots, dashes and underscores, a letter or digit first")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""A name of the user's that a folder bears."""
 
 
 class Settings(BaseModel):

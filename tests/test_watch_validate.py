@@ -107,13 +107,12 @@ def rank(number: int, ranks: int, port: int, folder: str) -> None:
 def test_validation_is_transformers_loss_on_one_rank_and_on_two_and_changes_nothing(tmp_path: Path) -> None:
     tiny_model(tmp_path / "model")
     documents = packed(Store(str(tmp_path)))
-    # Forked, so that a rank starts with all that is imported here.
-    fork = multiprocessing.get_context("fork")
-    import cluster.training.validate  # noqa: F401
-
+    # Forked, so that a rank starts with all that is imported, yet not from here: torch's threads don't outlive a fork.
+    ranks_of = multiprocessing.get_context("forkserver")
+    ranks_of.set_forkserver_preload(["cluster.training.validate", "cluster.training.loss"])
     ports = {ranks: free_port() for ranks in (1, 2)}
     started = [
-        fork.Process(target=rank, args=(number, ranks, ports[ranks], str(tmp_path)))
+        ranks_of.Process(target=rank, args=(number, ranks, ports[ranks], str(tmp_path)))
         for ranks in ports
         for number in range(ranks)
     ]

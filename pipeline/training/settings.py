@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.settings import Settings
+from pipeline.settings import FolderName, Settings
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -14,8 +14,8 @@ class Phase(Settings):
 
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "schedule", "warmup", "tokens"})
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    """What it is called in summaries and folders: letters, digits, dashes and underscores."""
+    name: FolderName
+    """What it is called in summaries and folders."""
     generations: tuple[str, ...] = ()
     """The generations whose chosen traces are trained on; with `dataset`, none means all of its rows."""
     dataset: str | None = None
