@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import orjson
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 import ray
 
 from cluster.each import each
-from cluster.models import local_path
+from cluster.models import tokenizer_of
 from pipeline.alike.match import Matched
 from pipeline.choose import ChooseSettings
 from pipeline.choosing.bounds import DIMENSIONS
@@ -40,6 +39,9 @@ FAILED = f"{_WORK}/failed"
 _SAME_FOR_MANY = ("generation", "source", "licence", "subject", "level")
 _CHARACTERS_AT_ONCE = 1 << 20
 _REASONS_SHOWN = 5
+
+_tokenizer = lru_cache(maxsize=1)(tokenizer_of)
+"""Opened once a process: tasks of many shards run in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,21 +137,6 @@ def _count(model: str, texts: Sequence[str]) -> list[int]:
         ids = _tokenizer(model)(list(texts[start:end]), add_special_tokens=False)["input_ids"]
         found += [len(each_) for each_ in ids]
     return found
-
-
-@lru_cache(maxsize=1)
-def _tokenizer(model: str) -> Any:
-    """Opened once a process: tasks of many shards run in it."""
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    # A text longer than the model's window is no mistake here: it is counted to be left out.
-    logging.set_verbosity_error()
-    try:
-        return AutoTokenizer.from_pretrained(local_path(model))
-    except (OSError, ValueError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise Stop(f"model {model}: its tokenizer can't be opened: {said}") from error
 
 
 def _select(what: Choosing, names: Sequence[str]) -> Figures | Stop:

@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import xxhash
@@ -23,6 +25,7 @@ from pipeline.errors import Stop
 from pipeline.store import Store
 
 _BLOCK = 1 << 20
+_COPY_KEPT_S = 24 * 3600.0
 _SCALES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 # The card and our own records say nothing about what a model answers.
 _NO_PART_OF_A_MODEL = frozenset({"README.md", "step.json", "phase.json"})
@@ -101,6 +104,20 @@ def probe(model: str) -> None:
             raise Stop(f"model {model} changes its logits ({name}), which the training loss does not do")
 
 
+def tokenizer_of(model: str) -> Any:
+    """Open a model's tokenizer. Raises Stop when it can't be opened."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    # A text longer than the model's window is no mistake here: it is counted and left out.
+    logging.set_verbosity_error()
+    try:
+        return AutoTokenizer.from_pretrained(local_path(model))
+    except (OSError, ValueError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise Stop(f"model {model}: its tokenizer can't be opened: {said}") from error
+
+
 def identity(model: str) -> str:
     """Who a model is, for the ledger's keys: a name, or a hash of the files of a folder."""
     if model in SHIPPED:
@@ -136,14 +153,27 @@ def _blocks(fs: pafs.FileSystem, path: str) -> Iterator[bytes]:
 
 def _copied(uri: str) -> Path:
     # By names, sizes and times: the files themselves may be large, and every rank of a node asks.
-    folder = cache_dir() / "models" / xxhash.xxh3_64_hexdigest(f"{uri} {Store(uri).stamp('')}".encode())
+    copies = cache_dir() / "models" / "copies"
+    folder = copies / xxhash.xxh3_64_hexdigest(f"{uri} {Store(uri).stamp('')}".encode())
     with _locked(folder):
         if not folder.is_dir():
+            _forget_old(copies)
             beside = _emptied(folder.with_suffix(".part"))
             beside.mkdir()
             pafs.copy_files(uri, str(beside))
             beside.rename(folder)
+        os.utime(folder)
     return folder
+
+
+def _forget_old(copies: Path) -> None:
+    """Delete copies that nobody asked for in a day: a run that is measured as it trains makes a model every so often.
+
+    A process that has one open keeps its mapped files.
+    """
+    for folder in copies.iterdir():
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _COPY_KEPT_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shipped(model: str) -> Path:

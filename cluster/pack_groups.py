@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cluster.models import local_path
+from cluster.models import tokenizer_of
 from pipeline.conversations import NEEDED, Messages, conversations
 from pipeline.errors import Stop
 from pipeline.pack import Document, Refused, Tokenizer, Window, best_fit, encode_turns, together, turn
@@ -171,17 +171,8 @@ def to_window(table: pa.Table) -> Window:
 
 @lru_cache(maxsize=1)
 def open_tokenizer(model: str) -> Any:
-    """A model's tokenizer, opened once a process. Raises Stop when it can't be, or has no chat template."""
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
-
-    # A text longer than the model's window is no mistake here: it is counted and left out.
-    logging.set_verbosity_error()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(local_path(model))
-    except (OSError, ValueError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise Stop(f"model {model}: its tokenizer can't be opened: {said}") from error
+    """A model's tokenizer, opened once a process. Raises Stop when it can't be opened, or has no chat template."""
+    tokenizer = tokenizer_of(model)
     if not tokenizer.chat_template:
         raise Stop(f"model {model} has no chat template: take its chat variant, or add one to its tokenizer")
     return tokenizer

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.models import SHIPPED, check, local_path
+from cluster.models import SHIPPED, check, local_path, tokenizer_of
 from cluster.session import cache_dir
 from jobs.gate_figures import estimated, is_trained
 from jobs.gate_page import lines_of, print_page
 from jobs.job import Plan
 from jobs.recipe import Recipe
 from jobs.steps import store_of
+from pipeline.conversations import conversations
 from pipeline.errors import Stop
 from pipeline.store import Store
 from pipeline.training.architecture import architecture
 from pipeline.training.finding import Finding
 from pipeline.training.gate import Given, PhaseFigures, findings
 from pipeline.training.known import CONFIGS
-from pipeline.training.rendered import Rendered, TokenizerFacts, check_messages, facts_of, render
+from pipeline.training.rendered import Rendered, TokenizerFacts, facts_of, render
 
 _EXAMPLES = 3
 _HUB_WAIT_S = 5.0
@@ -63,7 +64,7 @@ def gate_plan(recipe: Recipe) -> Gated:
     """What a dry run can know; what can't be read is said on the page. Raises Stop for data of another schema."""
     unread: list[str] = []
     config = _known_config(recipe.student.model, unread)
-    tokenizer = _tokenizer(recipe.student.model) if config is not None and not unread else None
+    tokenizer = tokenizer_of(recipe.student.model) if config is not None and not unread else None
     store: Store | None = store_of(recipe)
     try:
         store_of(recipe).exists("recipe.yaml")
@@ -82,7 +83,7 @@ def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> 
     `phases` are counted in their packs; none are estimated.
     """
     model, store = recipe.student.model, store_of(recipe)
-    config, tokenizer = _config(local_path(model), model), _tokenizer(model)
+    config, tokenizer = _config(local_path(model), model), tokenizer_of(model)
     figures = estimated(recipe, store) if phases is None else phases
     shown = _examples(recipe, store)
     gated = _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=figures, unread=[])
@@ -177,16 +178,6 @@ def _config(path: str, model: str) -> dict[str, Any]:
     return config
 
 
-def _tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(local_path(model))
-    except (OSError, ValueError) as error:
-        said = (str(error).splitlines() or ["?"])[0][:200]
-        raise Stop(f"the tokenizer of {model} can't be opened: {said}") from error
-
-
 def _examples(recipe: Recipe, store: Store | None) -> Sequence[tuple[str, list[dict[str, str]]]]:
     """The first examples of the phases' data, up to three. Raises Stop for a data set of another schema.
 
@@ -214,14 +205,11 @@ def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[s
         if needed not in columns:
             there = ", ".join(columns[:8]) or "no column"
             raise Stop(f"{store.root}/{where} has no column {needed}, only {there}: it is no data set of conversations")
-    rows = next(iter(store.read_parts(where)))
+    rows = next(iter(store.read_parts(where))).slice(0, wanted)
     if rows.num_rows == 0:
         raise Stop(f"{store.root}/{where} holds no example: nothing to train on")
-    ids = rows["id"].to_pylist() if "id" in rows.column_names else range(rows.num_rows)
-    taken = rows.slice(0, wanted)["messages"].to_pylist()
-    return [
-        (str(name), check_messages(each, where=f"{where}, row {name}")) for name, each in zip(ids, taken, strict=False)
-    ]
+    held = conversations(rows, address=store.address(where), name=where, rows=range(rows.num_rows))
+    return list(zip(*held, strict=True))
 
 
 def _accelerators() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The gate before training on a tiny Qwen2: what it shows, and what it refuses with which line."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config
 from jobs.gate import check_gate, gate_plan
 from jobs.recipe import Recipe
 from jobs.recipe_file import load
+from pipeline.conversations import conversations
 from pipeline.errors import Stop
-from pipeline.training.rendered import check_messages, facts_of, render
+from pipeline.training.rendered import facts_of, render
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -198,9 +200,17 @@ def test_a_model_too_large_is_refused_with_what_would_fit(tmp_path: Path) -> Non
     assert warned(made(tmp_path, model=big, train=on_gpus | {"workers": 32, "sequence_parallel": 4})) == []
 
 
+def test_a_family_whose_memory_can_not_be_counted_is_said(tmp_path: Path) -> None:
+    recipe = made(tmp_path)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"model_type": "olmo2"}))
+    (said,) = warned(recipe)
+    assert said.startswith(f"the memory of {tmp_path / 'm'} is not checked: its family is olmo2")
+
+
 def test_a_data_set_of_another_schema_or_an_empty_one_is_one_line(tmp_path: Path) -> None:
     assert "has no column messages, only text" in refused(made(tmp_path, rows=[{"text": "a"}]))
-    assert "the last message is no assistant's reply" in refused(made(tmp_path, rows=[{"messages": TURNS[::-1]}]))
+    assert "ends with a message of 'user'" in refused(made(tmp_path, rows=[{"messages": TURNS[::-1]}]))
     recipe = made(tmp_path)
     pq.write_table(pa.Table.from_pylist([{"messages": TURNS}]).slice(0, 0), tmp_path / "data" / "train-00000.parquet")
     assert "holds no example: nothing to train on" in refused(recipe)
@@ -208,13 +218,15 @@ def test_a_data_set_of_another_schema_or_an_empty_one_is_one_line(tmp_path: Path
     assert "has no train-*.parquet" in refused(recipe)
 
 
-@pytest.mark.parametrize(
-    "messages", ["text", [], TURNS[:1], [{"role": "user"}, TURNS[1]], [{"role": "x", "content": "a"}, TURNS[1]]]
-)
+@pytest.mark.parametrize("messages", [[], TURNS[:1], [{"role": "user"}, TURNS[1]], [None, TURNS[1]]])
 def test_rows_that_are_no_conversation_are_refused(messages: Any) -> None:
-    with pytest.raises(Stop, match="row 7"):
-        check_messages(messages, where="row 7")
-    assert check_messages(TURNS, where="row 7") == TURNS
+    def held(rows: list[Any]) -> Any:
+        table = pa.table({"messages": pa.array(rows)})
+        return conversations(table, address="a.parquet", name="a", rows=range(7, 7 + len(rows)))
+
+    assert held([TURNS]) == (["a:7"], [TURNS])
+    with pytest.raises(Stop, match=r"a\.parquet: row 8"):
+        held([TURNS, messages])
 
 
 def test_a_long_reply_is_shown_cut_and_without_its_control_characters(

@@ -270,6 +270,15 @@ def test_a_model_on_an_object_store_is_copied_to_this_machine(
     folder = Path(local_path(store.address("model")))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert identity(store.address("model")) == identity(str(folder))
+    # Another copy a day later lets go of it, and of none that was asked for since.
+    store.write_bytes("second/config.json", b"{}")
+    second = Path(local_path(store.address("second")))
+    for copy in (folder, second):
+        os.utime(copy, (0, 0))
+    assert Path(local_path(store.address("second"))) == second
+    store.write_bytes("third/config.json", b"{}")
+    third = Path(local_path(store.address("third")))
+    assert sorted(each for each in folder.parent.iterdir() if each.is_dir()) == sorted((second, third))
 
 
 @pytest.mark.ray

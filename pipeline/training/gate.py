@@ -202,7 +202,11 @@ def _dtype(given: Given) -> Iterator[Finding]:
 
 def _memory(given: Given) -> Iterator[Finding]:
     settings, model = given.settings, given.architecture
-    if model is None or model.parameters is None:
+    if model is None:
+        return
+    if model.parameters is None:
+        counted = "only families whose layers are known here are counted"
+        yield warning(f"the memory of {given.model} is not checked: its family is {model.family}, and {counted}")
         return
     ranks = settings.workers[0]
     needs = estimate(model, settings, ranks=ranks)

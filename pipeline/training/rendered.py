@@ -1,17 +1,15 @@
 """Examples as they are trained on: which of their tokens, and whether that is the whole reply, thought and end."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
-from pipeline.errors import Stop
 from pipeline.pack import IGNORED, Refused, Tokenizer, encode, end_of_turn
 from pipeline.prompts import CLOSE, OPEN, opens_thought
 from pipeline.training.finding import Finding, refusal, warning
 
-_ROLES = frozenset({"system", "user", "assistant", "tool"})
 _SHOWN_CHARS = 60
 
 
@@ -68,21 +66,6 @@ def facts_of(tokenizer: Reader) -> TokenizerFacts:
         pad=None if pad is None else tokenizer.decode([pad]),
         drops_thought=has_template and _drops_thought(tokenizer),
     )
-
-
-def check_messages(messages: Any, *, where: str) -> list[dict[str, str]]:
-    """The messages of a row. Raises Stop when they are no conversation that ends with the assistant's reply."""
-    right = "it must be a list of {role, content} that ends with the assistant's"
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or len(messages) < 2:
-        raise Stop(f"{where}: messages is {type(messages).__name__} of no conversation: {right}")
-    for message in messages:
-        if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-            raise Stop(f"{where}: a message has no text in content: {right}")
-        if message.get("role") not in _ROLES:
-            raise Stop(f"{where}: role {message.get('role')!r} is not one of {', '.join(sorted(_ROLES))}")
-    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise Stop(f"{where}: the last message is no assistant's reply: {right}")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def render(name: str, messages: Sequence[dict[str, str]], tokenizer: Reader) -> Rendered:
