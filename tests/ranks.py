@@ -135,7 +135,7 @@ class Outside:
         """The run's checkpoint, if it is to go on from it."""
         yield self._run.checkpoint if self._run.resume else None
 
-    def keep(self, write: Callable[[Path], None], history: Any) -> None:
+    def keep(self, write: Callable[[Path], None], history: Any, total: int) -> None:
         """Write over the one before."""
         import torch.distributed as dist
 

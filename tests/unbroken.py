@@ -22,7 +22,7 @@ class _Alone:
     def last(self) -> Iterator[None]:
         yield None
 
-    def keep(self, write: Any, history: Any) -> None:
+    def keep(self, write: Any, history: Any, total: int) -> None:
         pass
 
     def leaving(self) -> bool:

@@ -34,16 +34,21 @@ class Reachable(ElasticScalingPolicy):
         super().__init__(scaling_config)
         self._wanted: Any = None
         self._reported: set[int] = set()
+        self._is_last = False
 
     def make_decision_for_running_worker_group(self, worker_group_state: Any, worker_group_status: Any) -> Any:
-        """Ray's decision, held back until every rank has reported a checkpoint."""
+        """Ray's decision, held back until every rank has reported a checkpoint; none when there are no steps left."""
+        statuses = worker_group_status.worker_statuses
+        reports = {rank: each.training_report for rank, each in statuses.items() if each.training_report is not None}
+        self._is_last |= any(report.metrics["is_last"] for report in reports.values())
+        if self._is_last:
+            return NoopDecision()
         decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
         if not isinstance(decision, NoopDecision):
             self._wanted, self._reported = decision, set()
         if self._wanted is None:
             return decision
-        statuses = worker_group_status.worker_statuses
-        self._reported |= {rank for rank, status in statuses.items() if status.training_report is not None}
+        self._reported |= reports.keys()
         if len(self._reported) < len(statuses):
             return NoopDecision()
         wanted, self._wanted = self._wanted, None
@@ -51,7 +56,7 @@ class Reachable(ElasticScalingPolicy):
 
     def make_decision_for_non_running_worker_group(self) -> Any:
         """Ray's decision, on the nodes as they are now."""
-        self._wanted = None
+        self._wanted, self._is_last = None, False
         # It asks at most once a second, and for what was seen up to 20 s ago.
         with contextlib.suppress(ray.exceptions.RayError):
             coordinator = self._autoscaling_coordinator

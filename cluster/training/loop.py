@@ -32,8 +32,8 @@ class Outside(Protocol):
         """The newest checkpoint's files on this node; None if there is none."""
         ...
 
-    def keep(self, write: Callable[[Path], None], history: History) -> None:
-        """Keep what `write` puts into a folder as the newest checkpoint; every rank calls it."""
+    def keep(self, write: Callable[[Path], None], history: History, total: int) -> None:
+        """Keep what `write` puts into a folder as the newest checkpoint of `total` steps; every rank calls it."""
         ...
 
     def leaving(self) -> bool:
@@ -81,8 +81,9 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
                 validated(model, ranks, plan, history)
             outside.told(plan, history, total)
             leaving = outside.leaving() and saved < history.done
-            if not is_last and (leaving or _is_due(step, plan.settings.checkpoint_steps)):
-                outside.keep(lambda to: written(model.engine, history, plan, to), history)
+            # After the last one too: an export that fails is done again, the steps are not.
+            if is_last or leaving or _is_due(step, plan.settings.checkpoint_steps):
+                outside.keep(lambda to: written(model.engine, history, plan, to), history, total)
                 saved = history.done
     return Trained(model, ranks, history)
 

@@ -53,7 +53,9 @@ def work(config: dict[str, Any]) -> str | None:
             trained = train(plan, OnRay(config["board"], watch, folder))
         except _Left:
             return LEFT
-    finish(trained, plan)
+        finish(trained, plan)
+        # The last checkpoint is read from this folder as long as it is on its way.
+        _settled()
     # Nobody leaves before rank 0 has written the model: Ray would take the group down around it. Ray's barrier has no
     # time limit, and a large model takes long to write.
     barrier()
@@ -87,7 +89,7 @@ class OnRay:
             # It goes when the ranks that share it have all read it.
             dist.barrier()
 
-    def keep(self, write: Callable[[Path], None], history: History) -> None:
+    def keep(self, write: Callable[[Path], None], history: History, total: int) -> None:
         """Write to this node's disk, and let Ray bring it to storage while training goes on.
 
         There is one on its way at a time: the next waits until all ranks' parts of the last are in storage and noted.
@@ -97,7 +99,7 @@ class OnRay:
         folder.mkdir()
         write(folder)
         ray.train.report(
-            {"step": history.done, "loss": history.loss[-1]},
+            {"step": history.done, "loss": history.loss[-1], "is_last": history.done == total},
             checkpoint=Checkpoint.from_directory(str(folder)),
             checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
             checkpoint_upload_fn=_upload,

@@ -58,7 +58,7 @@ class Alone:
         """There is no checkpoint."""
         yield None
 
-    def keep(self, write: Callable[[Path], None], history: History) -> None:
+    def keep(self, write: Callable[[Path], None], history: History, total: int) -> None:
         """Nothing is kept."""
 
     def leaving(self) -> bool:
