@@ -54,7 +54,7 @@ def train_ray() -> Result:
             folder, model=model, device="cpu", workers=2, window=_SMALL_WINDOW, batch_windows=2, dtype="bfloat16"
         )
         sides = {"ray": side("ray", setup), "torchrun": side("ours", setup, ranks=2)}
-        steps = measured(sides, folder=folder, warm_up=3, turn_s=8, turns=6)
+        steps = measured(sides, folder=folder, warm_up=3, turn_s=8, turns=15)
     told("train_ray", steps)
     ours, peer = rate(steps["ray"]), rate(steps["torchrun"])
     return Result("train_ray", ours, peer, "the same loop under torchrun", "tokens/s", ours / peer, goal=0.97)
