@@ -58,6 +58,26 @@ def test_nothing_that_is_killed_changes_a_loss_or_a_weight(cluster: Nodes, tmp_p
     equals_the_unbroken(path, tmp_path, phase)
 
 
+def test_an_export_that_fails_is_done_again_without_a_step(cluster: Nodes, tmp_path: Path) -> None:
+    path = training_recipe(tmp_path, rows=12)
+    training = Training(path, tmp_path / "runs", address=cluster.address)
+    training.further(3)
+    # A folder where the export's first file is to be.
+    blocked = training.phase / "export" / "config.json"
+    blocked.mkdir(parents=True)
+    code, out, err = training.ended()
+    assert code == 1, out + err
+    assert "can't write" in err.strip().splitlines()[-1]
+    blocked.rmdir()
+    again = Training(path, tmp_path / "runs", address=cluster.address)
+    code, out, err = again.ended()
+    assert code == 0, out[-2000:] + err[-4000:]
+    phase = summary(tmp_path, "train")["phases"][0]
+    assert phase["resumed_at"] == [phase["steps"]]
+    assert not list(again.phase.glob("checkpoint_*")), "a finished phase keeps none"
+    equals_the_unbroken(path, tmp_path, phase)
+
+
 def every_step_is_told_once(folder: Path, phase: dict[str, Any]) -> None:
     """Whoever watched sees one curve, whatever was lost on the way."""
     (events,) = (folder / "runs" / "made" / "events").glob("train-*.jsonl")

@@ -53,9 +53,9 @@ def work(config: dict[str, Any]) -> str | None:
             trained = train(plan, OnRay(config["board"], watch, folder))
         except _Left:
             return LEFT
-        finish(trained, plan)
         # The last checkpoint is read from this folder as long as it is on its way.
         _settled()
+    finish(trained, plan)
     # Nobody leaves before rank 0 has written the model: Ray would take the group down around it. Ray's barrier has no
     # time limit, and a large model takes long to write.
     barrier()

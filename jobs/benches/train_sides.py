@@ -2,6 +2,7 @@
 
 ours     our loop over packs, as a rank of torchrun's
 ray      the same through Ray Train, as jobs.train runs it
+beside   ours on two ranks under torchrun, beside a Ray that has as many actors as Ray Train's and does nothing
 bfd, wrapped   TRL's SFTTrainer with that packing, on the examples of the same packs
 
 Each appends to the file STEPS at the end of a step: time.monotonic(), the step's real tokens, its loss, the most memory
@@ -9,6 +10,7 @@ so far in bytes, and the FLOPs that the model needs for it (0 where that is not 
 """
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,9 @@ from pipeline.training.flops import Work
 from pipeline.training.settings import TrainSettings
 
 BETAS, EPS = (0.9, 0.95), 1e-8
+TORCHRUN = ("torch.distributed.run", "--standalone")
+_ACTORS_OF_A_TRAINING = 8
+"""Besides the ranks: Ray Train's six (2.60: controller, coordinator, barrier, two watchers, data sets) and our two."""
 
 
 def plan_of(setup: dict[str, Any]) -> PhasePlan:
@@ -119,6 +124,25 @@ def _on_ray(setup: dict[str, Any], noted: Noted) -> None:
         fit(plan, name="bench", folder="checkpoints", board=Board.remote(), inbox=inbox)
 
 
+def _beside(setup: str, steps: str) -> None:
+    import ray
+
+    from cluster.session import ClusterSettings, session
+
+    @ray.remote(num_cpus=0)
+    class Idle:
+        """Does nothing, as most actors around a training do most of the time."""
+
+        def there(self) -> None:
+            """Answer."""
+
+    with session(ClusterSettings(local_cpus=4, dashboard=False)):
+        idle = [Idle.remote() for _ in range(_ACTORS_OF_A_TRAINING)]
+        ray.get([actor.there.remote() for actor in idle])
+        ours = [*TORCHRUN, "--nproc-per-node=2", "-m", "jobs.benches.train_sides", "ours", setup, steps]
+        subprocess.run([sys.executable, "-m", *ours], check=True)
+
+
 def _trl(strategy: str, setup: dict[str, Any], noted: Noted) -> None:
     import torch
     from transformers import AutoTokenizer, TrainerCallback
@@ -211,6 +235,9 @@ def main(argv: Sequence[str]) -> None:
         with path.open("a") as file:
             file.write(f"{time.monotonic()} {tokens} {loss} {_memory()} {flops}\n")
 
+    if side == "beside":
+        _beside(setup, steps)
+        return
     asked = json.loads(Path(setup).read_text())
     if side in ("ours", "ray"):
         (_ours if side == "ours" else _on_ray)(asked, noted)
