@@ -59,7 +59,7 @@ def test_nothing_that_is_killed_changes_a_loss_or_a_weight(cluster: Nodes, tmp_p
 
 
 def test_an_export_that_fails_is_done_again_without_a_step(cluster: Nodes, tmp_path: Path) -> None:
-    path = training_recipe(tmp_path, rows=12)
+    path = training_recipe(tmp_path, rows=60)
     training = Training(path, tmp_path / "runs", address=cluster.address)
     training.further(3)
     # A folder where the export's first file is to be.
