@@ -3,6 +3,7 @@
 A name is resolved in the process that opens it, so that every node fetches what it needs for itself.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -171,9 +172,11 @@ def _forget_old(copies: Path) -> None:
 
     A process that has one open keeps its mapped files.
     """
-    for folder in copies.iterdir():
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > _COPY_KEPT_S:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in [path for path in copies.iterdir() if path.is_dir() and path.suffix != ".part"]:
+        # Another may ask for it in this moment, or delete it too. What is being made holds its lock, and is not here.
+        with _locked(folder), contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _COPY_KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shipped(model: str) -> Path:

@@ -4,8 +4,8 @@ A phase that is done stays done as long as what it was made of is the same: anot
 """
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -26,6 +26,9 @@ from jobs.steps import steps_of, store_of
 from pipeline import lineage
 from pipeline.model_card import write_card
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from cluster.training.opened import Opener
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -51,12 +54,20 @@ def work(recipe: Recipe) -> Summary:
         # All are packed before any is trained: what is wrong with the last one's data is known at once.
         phases = list(prepared(recipe))
         check_gate(recipe, counted(phases)).warn()
-        summary = {"phases": [_trained(recipe, phase) for phase in phases], "model": store.address("model")}
+        by = recipe.train.check_export
+        # The next phase opens it as transformers does; vLLM is for what is used.
+        to_go_on = [who for who in by if who == "transformers"]
+        trained = [_trained(recipe, phase, by=to_go_on) for phase in phases[:-1]]
+        trained.append(_trained(recipe, phases[-1], by=by))
+        summary = {"phases": trained, "model": store.address("model")}
         steps.train.begin()
         # By a task: the driver may be far from where the weights lie.
         publish = ray.remote(num_cpus=recipe.stream.verifier_cpus)(_published)
         ray.get(publish.remote(store, phases[-1].export_to, with_adapter=_has_adapter(recipe)))
-        summary["opened"] = _opened(recipe, store, phases[-1].export_to)
+        opened = trained[-1]["opened"]
+        # One that was trained to go on from may now be the last.
+        left = [who for who in by if who not in opened]
+        summary["opened"] = opened | _opened(recipe, store, phases[-1].export_to, by=left)
     write_card(store, trained=summary)
     _tell_left(store, {phase.name for phase in phases})
     return summary
@@ -81,31 +92,36 @@ def _published(store: Store, export: str, *, with_adapter: bool) -> None:
         store.copy_folder(f"{export}/adapter", "model/adapter")
 
 
-def _opened(recipe: Recipe, store: Store, export: str) -> dict[str, dict[str, float]]:
-    """How much what others read in model/ differs from what was trained."""
+def _opened(recipe: Recipe, store: Store, export: str, *, by: "Sequence[Opener]") -> dict[str, dict[str, float]]:
+    """How much what others read in an export differs from what was trained."""
+    if not by:
+        return {}
     # Only now: they load torch.
     from cluster.training.opened import check_opened
     from cluster.training.readings import read_readings
 
     return check_opened(
         store,
-        "model",
+        export,
         read_readings(store, f"{export}/{READINGS}"),
         eos=store.read_json(f"{export}/{RECORD}")["eos"],
-        by=recipe.train.check_export,
+        by=by,
         dtype=recipe.train.dtype,
         engine=recipe.student.engine,
     )
 
 
-def _trained(recipe: Recipe, phase: Prepared) -> dict[str, Any]:
+def _trained(recipe: Recipe, phase: Prepared, *, by: "Sequence[Opener]") -> dict[str, Any]:
     store, plan_ = store_of(recipe), phase.plan
     if lineage.state(store, phase.export_to, fingerprint=phase.fingerprint) != "done":
         with watching(recipe, plan_) as inbox:
             with watched(f"{recipe.name} train", line=_live) as board:
                 fit(plan_, name=phase.name, folder="checkpoints", board=board, inbox=inbox)
+            # While there are checkpoints to export it from again.
+            opened = _opened(recipe, store, phase.export_to, by=by)
             # At once: what is left to be measured may take hours, and must not train anything again.
-            store.write_json(f"{phase.export_to}/phase.json", _phase_summary(store, plan_, phase.meta))
+            figures = {**_phase_summary(store, plan_, phase.meta), "opened": opened}
+            store.write_json(f"{phase.export_to}/phase.json", figures)
             lineage.finish(store, phase.export_to, fingerprint=phase.fingerprint)
     # Only now: without them a phase that is not finished would begin anew.
     forget(plan_, name=phase.name, folder="checkpoints")

@@ -1,4 +1,4 @@
-"""Every kind of kill of training, at five drawn moments, gone on from on 1, 2 and 3 ranks (`make kills`; an hour)."""
+"""Every kind of kill of training, at six drawn moments, gone on from on 1, 2 and 3 ranks (`make kills`; an hour)."""
 
 import os
 import signal
@@ -17,7 +17,9 @@ from cluster.training.kept import Kept
 from pipeline.store import Store
 
 pytestmark = pytest.mark.ray
-MOMENTS = ("early", "late", "writing", "uploading", "any")
+STEPS = 60
+"""Of the training of 60 rows."""
+MOMENTS = ("early", "late", "writing", "uploading", "any", "last")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +95,10 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nod
 
 def wait_for(moment: str, training: Training, drawn: Random) -> None:
     """Wait until the training is at such a moment."""
+    if moment == "last":
+        # No step is left: its model is on its way out.
+        training.wait(lambda: training.noted() == STEPS)
+        return
     steps = {"early": (3, 6), "late": (15, 20)}.get(moment, (3, 15))
     training.further(drawn.randint(*steps))
     before = {each.name for each in training.phase.iterdir()}

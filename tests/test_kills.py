@@ -58,8 +58,16 @@ def test_nothing_that_is_killed_changes_a_loss_or_a_weight(cluster: Nodes, tmp_p
     equals_the_unbroken(path, tmp_path, phase)
 
 
-def test_an_export_that_fails_is_done_again_without_a_step(cluster: Nodes, tmp_path: Path) -> None:
+def test_an_interrupt_is_one_line_and_an_export_that_fails_is_done_again_without_a_step(
+    cluster: Nodes, tmp_path: Path
+) -> None:
     path = training_recipe(tmp_path, rows=60)
+    training = Training(path, tmp_path / "runs", address=cluster.address)
+    training.further(3)
+    training.process.send_signal(signal.SIGINT)
+    code, out, err = training.ended()
+    assert code == 130, out + err
+    assert err.strip().splitlines()[-1] == "error: interrupted; the same command goes on from here"
     training = Training(path, tmp_path / "runs", address=cluster.address)
     training.further(3)
     # A folder where the export's first file is to be.
@@ -73,7 +81,8 @@ def test_an_export_that_fails_is_done_again_without_a_step(cluster: Nodes, tmp_p
     code, out, err = again.ended()
     assert code == 0, out[-2000:] + err[-4000:]
     phase = summary(tmp_path, "train")["phases"][0]
-    assert phase["resumed_at"] == [phase["steps"]]
+    assert len(phase["resumed_at"]) == 2
+    assert phase["resumed_at"][-1] == phase["steps"]
     assert not list(again.phase.glob("checkpoint_*")), "a finished phase keeps none"
     equals_the_unbroken(path, tmp_path, phase)
 

@@ -81,8 +81,9 @@ def train(plan: PhasePlan, outside: Outside) -> Trained:
                 validated(model, ranks, plan, history)
             outside.told(plan, history, total)
             leaving = outside.leaving() and saved < history.done
-            # After the last one too: an export that fails is done again, the steps are not.
-            if is_last or leaving or _is_due(step, plan.settings.checkpoint_steps):
+            # After the last one too, where there were any: an export that fails is done again, the steps are not.
+            is_due = saved > 0 if is_last else _is_due(step, plan.settings.checkpoint_steps)
+            if is_due or leaving:
                 outside.keep(lambda to: written(model.engine, history, plan, to), history, total)
                 saved = history.done
     return Trained(model, ranks, history)

@@ -18,9 +18,10 @@ def made_once(mine: Path, make: Callable[[Path], None]) -> Path:
     started the ranks ends the others.
     """
     everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, (_machine(), str(mine)))
+    here = _machine(mine)
+    dist.all_gather_object(everyone, (here, str(mine)))
     machines = [machine for machine, _ in everyone]
-    first = machines.index(_machine())
+    first = machines.index(here)
     folder = Path(everyone[first][1])
     if first == dist.get_rank():
         make(folder / "made")
@@ -30,7 +31,7 @@ def made_once(mine: Path, make: Callable[[Path], None]) -> Path:
     return folder / "made"
 
 
-def _machine() -> tuple[str, str]:
-    # Two containers of one machine share its boot, two machines may share a name.
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return socket.gethostname(), boot.read_text() if boot.exists() else ""
+def _machine(mine: Path) -> tuple[str, str, int, int]:
+    # Two containers of one machine share its boot, and may its name, but not a disk; two machines may share a name.
+    boot, disk = Path("/proc/sys/kernel/random/boot_id"), mine.parent.stat()
+    return socket.gethostname(), boot.read_text() if boot.exists() else "", disk.st_dev, disk.st_ino

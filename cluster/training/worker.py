@@ -145,8 +145,14 @@ class OnRay:
 
 
 def _fetch(checkpoint: Checkpoint, to: Path) -> None:
-    to.mkdir()
-    pafs.copy_files(checkpoint.path, str(to), source_filesystem=checkpoint.filesystem)
+    try:
+        to.mkdir()
+        pafs.copy_files(checkpoint.path, str(to), source_filesystem=checkpoint.filesystem)
+    except OSError as error:
+        why = unwritten(str(to), error)
+        if why is not None:
+            raise why from error
+        raise
 
 
 def _settled() -> None:

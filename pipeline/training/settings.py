@@ -2,11 +2,18 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pipeline.settings import FolderName, Settings
+from pipeline.settings import NAME, Settings
 
 Schedule = Literal["cosine", "linear", "constant"]
+
+
+def _phase_name(name: str) -> str:
+    # No dots: NAME.validation is the folder of the windows that are held back.
+    if not NAME.fullmatch(name) or "." in name:
+        raise ValueError("must be letters, digits, dashes and underscores, a letter or digit first")
+    return name
 
 
 class Phase(Settings):
@@ -14,8 +21,8 @@ class Phase(Settings):
 
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "schedule", "warmup", "tokens"})
 
-    name: FolderName
-    """What it is called in summaries and folders."""
+    name: Annotated[str, AfterValidator(_phase_name)]
+    """What it is called in summaries and folders: letters, digits, dashes and underscores."""
     generations: tuple[str, ...] = ()
     """The generations whose chosen traces are trained on; with `dataset`, none means all of its rows."""
     dataset: str | None = None
