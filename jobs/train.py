@@ -155,7 +155,7 @@ def _phase_summary(store: Store, plan_: PhasePlan, meta: PackMeta) -> dict[str, 
 
 def _live(figures: Mapping[str, Any], seconds: float) -> str:
     if "step" not in figures:
-        return f"opening the model ({seconds:,.0f} s)"
+        return f"waits for its workers, which then open the model ({seconds:,.0f} s)"
     return (
         f"{figures['phase']} step {figures['step']}/{figures['steps']}  loss {figures['loss']:.3f}  "
         f"{figures['tokens_per_s']:,.0f} tokens/s  {figures['seconds_left']:,.0f} s left"
