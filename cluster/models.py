@@ -69,10 +69,14 @@ def local_path(model: str) -> str:
         return str(_shipped(model))
     if "://" in model:
         return str(_copied(model))
-    if Path(model).expanduser().is_dir():
-        return str(Path(model).expanduser().absolute())
     check(model)
-    return model
+    return absolute(model)
+
+
+def absolute(model: str) -> str:
+    """The model as every process finds it: Ray Train's ranks work in a folder of their own."""
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if model not in SHIPPED and folder.is_dir() else model
 
 
 def check(model: str) -> None:

@@ -51,6 +51,20 @@ def session(settings: ClusterSettings) -> Iterator[None]:
         ray.shutdown()
 
 
+def cpus_here(settings: ClusterSettings) -> float | None:
+    """Logical CPUs that all work has: of the Ray that would be started here, or is connected to; None is not known."""
+    if ray.is_initialized():
+        return float(ray.cluster_resources().get("CPU", 0.0))
+    if is_local(settings):
+        return float(settings.local_cpus or cores())
+    return None
+
+
+def is_local(settings: ClusterSettings) -> bool:
+    """Whether Ray is started on this machine, and so has no more nodes to come."""
+    return not (settings.address or os.environ.get("RAY_ADDRESS"))
+
+
 def never_again() -> None:
     """From now on a call to Ray without a connection fails; by itself it would start a Ray on this machine.
 

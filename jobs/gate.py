@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.models import SHIPPED, check, local_path, tokenizer_of
-from cluster.session import cache_dir
+from cluster.session import cache_dir, cpus_here, is_local
 from jobs.gate_figures import estimated, is_trained
 from jobs.gate_page import lines_of, print_page
 from jobs.job import Plan
@@ -115,6 +115,8 @@ def _gated(
         measures_base=_runs_base(recipe),
         has_flash=importlib.util.find_spec("flash_attn") is not None,
         accelerators=_accelerators(),
+        cpus=cpus_here(recipe.cluster),
+        may_grow=not is_local(recipe.cluster),
     )
     return Gated(given, tuple(findings(given)))
 
@@ -188,7 +190,7 @@ def _examples(recipe: Recipe, store: Store | None) -> Sequence[tuple[str, list[d
     for folder in folders:
         held, inside = (store, "dataset") if folder is None else (Store(folder), "")
         if held is not None:
-            shown += _first(held, inside, own=folder is None, wanted=max(1, _EXAMPLES // len(folders)))
+            shown += _first(held, inside, own=folder is None, wanted=-(-_EXAMPLES // len(folders)))
     return shown[:_EXAMPLES]
 
 
@@ -208,7 +210,9 @@ def _first(store: Store, folder: str, *, own: bool, wanted: int) -> list[tuple[s
     rows = next(iter(store.read_parts(where))).slice(0, wanted)
     if rows.num_rows == 0:
         raise Stop(f"{store.root}/{where} holds no example: nothing to train on")
-    held = conversations(rows, address=store.address(where), name=where, rows=range(rows.num_rows))
+    held = conversations(
+        rows, address=store.address(where), name=where if own else store.address(where), rows=range(rows.num_rows)
+    )
     return list(zip(*held, strict=True))
 
 

@@ -121,7 +121,8 @@ def _memory(given: Given) -> str:
     if model is None or model.parameters is None:
         return "not known"
     needs = estimate(model, settings, ranks=settings.workers[0])
-    parts = f"states {_gib(needs.states)}, kept activations {_gib(needs.kept)}, a layer {_gib(needs.layer)}"
+    parts = f"states {_gib(needs.states)} and, not all at once, kept activations {_gib(needs.kept)}"
+    parts += f", a layer {_gib(needs.layer)}"
     parts += f", the loss {_gib(needs.head)}, the optimizer's step {_gib(needs.stepping)}"
     if settings.device == "cpu":
         return f"about {_gib(needs.total + needs.host)} GiB a worker: {parts}"

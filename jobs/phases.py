@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.models import identity
+from cluster.models import absolute, identity
 from cluster.packs import PackMeta, make_packs
 from cluster.training.plan import PhasePlan
 from jobs.recipe import Recipe
@@ -35,7 +35,8 @@ class Prepared:
 
 def prepared(recipe: Recipe) -> Iterator[Prepared]:
     """Every phase with its windows, in order; windows that are there are kept."""
-    before, start = identity(recipe.student.model), recipe.student.model
+    before, start = identity(recipe.student.model), absolute(recipe.student.model)
+    first = start
     store = store_of(recipe)
     for phase in recipe.train.phases:
         data = _data(recipe, phase)
@@ -56,7 +57,7 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
             phase=phase,
             seed=recipe.training_seed,
             base=recipe.student.model,
-            extends=recipe.train.rope is not None and start == recipe.student.model,
+            extends=recipe.train.rope is not None and start == first,
             sampling=_sampling(recipe),
         )
         yield Prepared(plan, meta, made_of)

@@ -174,13 +174,26 @@ def test_a_window_may_be_longer_than_the_context_where_every_example_is_shorter(
 
 
 def test_ranks_heads_adapters_and_attention_that_do_not_fit_are_said(tmp_path: Path) -> None:
-    assert "leaves 33% of the work idle" in warned(made(tmp_path, train={"workers": 3, "batch_windows": 2}))[0]
+    idle = {"workers": 3, "cpus_per_worker": 0.5, "batch_windows": 2}
+    assert "leaves 33% of the work idle" in warned(made(tmp_path, train=idle))[0]
     said = refused(made(tmp_path, train={"workers": 8, "sequence_parallel": 8, "batch_windows": 8}))
     assert "sequence_parallel=8 can't share out the 4 heads" in said
     assert "one of 1, 2, 4" in said
     assert "no layer 'query'; there are q_proj" in refused(made(tmp_path, train={"lora": {"targets": ["query"]}}))
     assert "needs a GPU" in refused(made(tmp_path, train={"attention": "flash_attention_2"}))
     assert "has 259 tokens, the model's embedding 200 rows" in refused(made(tmp_path, model={"vocab_size": 200}))
+
+
+def test_more_cpus_than_a_local_ray_has_are_refused_and_a_cluster_may_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"cluster": {"local_cpus": 2, "dashboard": False}}
+    said = refused(made(tmp_path, train={"workers": 2, "cpus_per_worker": 4}, **here))
+    assert said.startswith("train.workers=2 with train.cpus_per_worker=4 need 8 CPUs, Ray has 2 here: lower one")
+    assert warned(made(tmp_path, train={"workers": 2, "cpus_per_worker": 1}, **here)) == []
+    # Nothing is known of a cluster that is not connected.
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert warned(made(tmp_path, train={"workers": 2, "cpus_per_worker": 4}, **here)) == []
 
 
 def test_a_model_too_large_is_refused_with_what_would_fit(tmp_path: Path) -> None:

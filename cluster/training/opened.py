@@ -89,13 +89,14 @@ def by_vllm(model: str, probes: Sequence[Sequence[int]], settings: EngineSetting
     """Open a model's folder with vLLM. Raises Stop when it can't be."""
     from vllm import LLM, SamplingParams
 
-    try:
-        llm = LLM(**engine_args(settings, local_path(model)))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise unusable(model, error) from error
     # The two likeliest come with the token that is there.
     asked = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=2)
-    outputs = llm.generate([{"prompt_token_ids": list(ids)} for ids in probes], asked, use_tqdm=False)
+    try:
+        llm = LLM(**engine_args(settings, local_path(model)))
+        outputs = llm.generate([{"prompt_token_ids": list(ids)} for ids in probes], asked, use_tqdm=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        unread = "training is done; to do without vLLM set train.check_export=[transformers]"
+        raise Stop(f"{unusable(model, error)}; {unread}") from error
     readings = [_of_vllm(ids, output.prompt_logprobs) for ids, output in zip(probes, outputs, strict=True)]
     settings_read = llm.llm_engine.model_config.try_get_generation_config()
     return Found(tuple(readings), _numbers(settings_read.get("eos_token_id")))

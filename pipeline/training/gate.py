@@ -65,11 +65,15 @@ class Given:
     """Whether flash_attn is installed here."""
     accelerators: tuple[str, ...] = ()
     """The cluster's GPU types, as Ray names them."""
+    cpus: float | None = None
+    """Logical CPUs of all nodes that are there."""
+    may_grow: bool = True
+    """Whether nodes may come; none to a Ray that is started on this machine."""
 
 
 def findings(given: Given) -> list[Finding]:
     """Everything that is wrong or doubtful, refusals first."""
-    checks = (_tokenizer, _examples, _context, _phases, _ranks, _attention, _lora, _dtype, _memory, _engine)
+    checks = (_tokenizer, _examples, _context, _phases, _ranks, _room, _attention, _lora, _dtype, _memory, _engine)
     found = [finding for check in checks for finding in check(given)]
     return sorted(found, key=lambda finding: finding.kind != "refusal")
 
@@ -165,6 +169,19 @@ def _ranks(given: Given) -> Iterator[Finding]:
             groups = f"{ranks} ranks" if spread == 1 else f"{ranks} groups of {spread} ranks"
             waste = f"over {groups} leaves {idle:.0%} of the work idle"
             yield warning(f"train.batch_windows={windows} {waste} (the last round is not full): {right}")
+
+
+def _room(given: Given) -> Iterator[Finding]:
+    """On CPUs alone: with GPUs a machine that only plans has none of what will train."""
+    settings, least = given.settings, given.settings.workers[0]
+    needs = least * settings.cpus_per_worker
+    if settings.device != "cpu" or given.cpus is None or needs <= given.cpus + 1e-6:
+        return
+    asked = f"train.workers={least} with train.cpus_per_worker={settings.cpus_per_worker:g} need {needs:g} CPUs"
+    if given.may_grow:
+        yield warning(f"{asked}, the cluster has {given.cpus:g} now: training waits until it has more")
+    else:
+        yield refusal(f"{asked}, Ray has {given.cpus:g} here: lower one of them, or raise cluster.local_cpus")
 
 
 def _attention(given: Given) -> Iterator[Finding]:
