@@ -69,7 +69,7 @@ def test_a_kill(
     phase = summary(tmp_path, "train")["phases"][0]
     assert phase["resumed_at"][0] >= reached
     assert phase["ranks"] == {"0": 2, str(phase["resumed_at"][0]): ranks}
-    equals_the_unbroken(path, tmp_path, phase)
+    equals_the_unbroken(path, tmp_path, phase, to=path.parent / "unbroken")
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nodes, path: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nod
     again = Training(path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2",))
     code, out, err = again.ended()
     assert code == 0, out + err[-3000:]
-    equals_the_unbroken(path, tmp_path, summary(tmp_path, "train")["phases"][0])
+    equals_the_unbroken(path, tmp_path, summary(tmp_path, "train")["phases"][0], to=path.parent / "unbroken")
 
 
 def wait_for(moment: str, training: Training, drawn: Random) -> None:

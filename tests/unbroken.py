@@ -72,13 +72,16 @@ def _train(path: Path, run: Path, to: Path) -> None:
 
 
 def equals_the_unbroken(
-    path: Path, folder: Path, phase: dict[str, Any], *, rows: int = 60, falls_to: float = 0.8
+    path: Path, folder: Path, phase: dict[str, Any], *, rows: int = 60, falls_to: float = 0.8, to: Path | None = None
 ) -> None:
-    """Losses, windows, examples and weights against one rank that nobody hit; the loss must fall to such a share."""
+    """Losses, windows, examples and weights against one rank that nobody hit; the loss must fall to such a share.
+
+    What that rank leaves is kept in `to`, for others of the same recipe.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    run, to = folder / "runs" / "made", folder / "unbroken"
+    run, to = folder / "runs" / "made", to or folder / "unbroken"
     if not to.exists():
         _train(path, run, to)
     unbroken = json.loads((to / "history.json").read_text())
