@@ -56,6 +56,10 @@ def test_a_kill(
     hit(kind, training, cluster)
     if kind != "command":
         code, out, err = training.ended()
+        if moment == "last" and code == 0:
+            # The model was out before the kill was felt.
+            equals_the_unbroken(path, tmp_path, summary(tmp_path, "train")["phases"][0], to=path.parent / "unbroken")
+            return
         assert code == 1, out + err
         assert "training phase only failed: rank" in err.strip().splitlines()[-1]
         assert err.count("training phase only failed") == 1
