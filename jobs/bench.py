@@ -6,7 +6,7 @@ stream   events/s of long streamed replies against the openai package's, and mem
 errors   slow calls through 429s and 500s against what the latency allows, and two callers under one rate limit
 verify   verdicts/s on one core against math-verify called directly: recorded replies, and answers behind long thoughts
 engine   tokens/s of 256 uneven draws through buy, engine and ledger against vLLM's LLM.generate with all at once
-pack     padding left by best-fit packing against first-come packing, and texts to files of windows against TRL's packing
+pack     padding left by best-fit packing against first-come packing, and texts to files of windows against TRL
 decontaminate  rows/s of 200,000 problems against 1,500 held-out ones, through Ray, against datatrove's n-gram filter
 dedup    rows/s of near-duplicate removal through Ray against datatrove's MinHash dedup, with the recall of both
 train_trl  real tokens/s of the training loop, ZeRO-3 on one rank, against TRL's SFTTrainer with packing (*)
