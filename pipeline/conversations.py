@@ -8,6 +8,7 @@ from pipeline.errors import Stop
 
 NEEDED = "rows need `messages`, a list of {role, content} that ends with the assistant's"
 _NAMED_BY = ("problem_id", "generation", "draw")
+_ROLES = ("system", "user", "assistant", "tool")
 _TEXTS = (pa.string(), pa.large_string())
 
 Messages = list[dict[str, str]]
@@ -44,6 +45,9 @@ def _checked(messages: Messages | None, address: str, row: int) -> Messages:
         raise Stop(f"{address}: row {row} has no messages; {NEEDED}")
     if any(one is None or one["role"] is None or one["content"] is None for one in messages):
         raise Stop(f"{address}: row {row} has a message without role or content; {NEEDED}")
+    odd = next((one["role"] for one in messages if one["role"] not in _ROLES), None)
+    if odd is not None:
+        raise Stop(f"{address}: row {row} has the role {odd[:40]!r}, which is not one of {', '.join(_ROLES)}")
     if messages[-1]["role"] != "assistant":
         raise Stop(f"{address}: row {row} ends with a message of {messages[-1]['role'][:40]!r}; {NEEDED}")
     return [{"role": one["role"], "content": one["content"]} for one in messages]

@@ -231,7 +231,10 @@ def test_a_data_set_of_another_schema_or_an_empty_one_is_one_line(tmp_path: Path
     assert "has no train-*.parquet" in refused(recipe)
 
 
-@pytest.mark.parametrize("messages", [[], TURNS[:1], [{"role": "user"}, TURNS[1]], [None, TURNS[1]]])
+@pytest.mark.parametrize(
+    "messages",
+    [[], TURNS[:1], [{"role": "user"}, TURNS[1]], [None, TURNS[1]], [{"role": "x", "content": "a"}, TURNS[1]]],
+)
 def test_rows_that_are_no_conversation_are_refused(messages: Any) -> None:
     def held(rows: list[Any]) -> Any:
         table = pa.table({"messages": pa.array(rows)})

@@ -1,4 +1,4 @@
-"""Every kind of kill of training, at six drawn moments, gone on from on 1, 2 and 3 ranks (`make kills`; an hour)."""
+"""Every kind of kill of training, at six drawn moments, gone on from on 1, 2 and 3 ranks (`make kills`; 90 minutes)."""
 
 import os
 import signal
@@ -57,9 +57,8 @@ def test_a_kill(
     if kind != "command":
         code, out, err = training.ended()
         if moment == "last" and code == 0:
-            # The model was out before the kill was felt.
             equals_the_unbroken(path, tmp_path, summary(tmp_path, "train")["phases"][0], to=path.parent / "unbroken")
-            return
+            pytest.skip("the model was out before the kill was felt: nothing is shown")
         assert code == 1, out + err
         assert "training phase only failed: rank" in err.strip().splitlines()[-1]
         assert err.count("training phase only failed") == 1
