@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.models import tokenizer_of
+from pipeline.alike.match import leaked
+from pipeline.alike.overlap import Index
 from pipeline.conversations import NEEDED, Messages, conversations
 from pipeline.errors import Stop
 from pipeline.pack import Document, Refused, Tokenizer, Window, best_fit, encode_turns, together, turn
@@ -33,14 +35,16 @@ WINDOW_SCHEMA = pa.schema(
         pa.field("num_tokens", pa.int64()),
     ]
 )
-LEFT_OUT_SCHEMA = pa.schema([("example", pa.string()), ("reason", pa.string()), ("num_tokens", pa.int64())])
+LEFT_OUT_SCHEMA = pa.schema(
+    [("example", pa.string()), ("reason", pa.string()), ("num_tokens", pa.int64()), ("why", pa.string())]
+)
 _FILE_TOKENS, _FILE_WINDOWS = 1 << 23, 1024
 _HANDED_ON = 64
 TOO_LONG = "too_long"
 
 
 Kept = tuple[str, Document]
-Left = tuple[str, str, int | None]
+Left = tuple[str, str, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Packing:
     window: int
     too_long: Literal["drop", "truncate"]
     seed: int
+    held_out: Index | None = None
+    """What must not be trained on; none where that was seen to before."""
 
     def rows_file(self, name: str) -> str:
         """A file of rows, in `source`."""
@@ -136,7 +142,7 @@ def pack_group(what: Packing, group: Group) -> None:
     found = Mark(
         truncated=truncated,
         longest=max((len(document.ids) for _, document in kept), default=0),
-        left_out=dict(sorted(Counter(reason for _, reason, _ in left).items())),
+        left_out=dict(sorted(Counter(reason for _, reason, *_ in left).items())),
         rest=len(rest),
         pad_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
     )
@@ -183,29 +189,46 @@ def _settled(what: Packing, group: Group, tokenizer: Any) -> tuple[list[Kept], l
     kept: list[Kept] = []
     left: list[Left] = []
     truncated = 0
-    for examples, held in _rows(what, group):
+    for rows in _rows(what, group):
+        examples, held = _allowed(what, *rows, left)
         for example, document in _encoded(examples, held, tokenizer, left):
             cut = document.cut(what.window) if what.too_long == "truncate" else document
             if len(cut.ids) > what.window:
-                left.append((example, TOO_LONG, len(cut.ids)))
+                left.append((example, TOO_LONG, len(cut.ids), None))
             elif cut.num_labels < 1:
-                left.append((example, "nothing_trained", len(document.ids)))
+                left.append((example, "nothing_trained", len(document.ids), None))
             else:
                 truncated += len(cut.ids) < len(document.ids)
                 kept.append((example, cut))
     return kept, left, truncated
 
 
+def _allowed(
+    what: Packing, examples: Sequence[str], held: Sequence[Messages], left: list[Left]
+) -> tuple[list[str], list[Messages]]:
+    """The examples that hold no held-out problem."""
+    if what.held_out is None:
+        return list(examples), list(held)
+    kept: list[tuple[str, Messages]] = []
+    for example, messages, found in zip(examples, held, leaked(held, index=what.held_out), strict=True):
+        if found is None:
+            kept.append((example, messages))
+        else:
+            reason, why = found
+            left.append((example, reason, None, why))
+    return [example for example, _ in kept], [messages for _, messages in kept]
+
+
 def _encoded(examples: Sequence[str], held: Sequence[Messages], tokenizer: Tokenizer, left: list[Left]) -> list[Kept]:
     turns = []
     for example, messages in zip(examples, held, strict=True):
         if not messages[-1]["content"].strip():
-            left.append((example, "empty_reply", None))
+            left.append((example, "empty_reply", None, None))
             continue
         try:
             turns.append((example, turn(messages, tokenizer)))
         except Refused:
-            left.append((example, "template_refuses", None))
+            left.append((example, "template_refuses", None, None))
     documents = encode_turns([said for _, said in turns], tokenizer)
     return [(example, document) for (example, _), document in zip(turns, documents, strict=True)]
 
@@ -280,7 +303,7 @@ def _flat(column: pa.ChunkedArray) -> Any:
 
 
 def _left_table(left: Sequence[Left]) -> pa.Table:
-    columns = zip(*left, strict=True) if left else ((), (), ())
+    columns = zip(*left, strict=True) if left else ((),) * len(LEFT_OUT_SCHEMA)
     return pa.table(dict(zip(LEFT_OUT_SCHEMA.names, columns, strict=True)), schema=LEFT_OUT_SCHEMA)
 
 

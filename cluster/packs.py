@@ -8,7 +8,7 @@ why; and last meta.json. Groups, and so all files, follow from the data alone, n
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, chain, islice, pairwise
 from time import monotonic
@@ -31,6 +31,7 @@ from cluster.pack_groups import (
     pack_rest,
     to_window,
 )
+from pipeline.alike.overlap import Index
 from pipeline.errors import Stop
 from pipeline.pack import Window
 from pipeline.settings import Settings, fingerprint
@@ -92,18 +93,20 @@ def make_packs(
     seed: int,
     cpus: float,
     made_of: str,
+    held_out: Callable[[], Index | None] = lambda: None,
 ) -> PackMeta | None:
     """Pack the rows of `split`-*.parquet in a folder of a store that are of these generations (none: all of them).
 
     `made_of` is the fingerprint of the rows and of how they are packed: packs that are there already are kept, and
     what was cut off goes on with the groups that are not done. None where no row is held back for validation, or none
-    that fits; for training that raises Stop.
+    that fits; for training that raises Stop. What matches the index that `held_out` gives is left out.
     """
     if store.exists(f"{folder}/meta.json") and (made := read_meta(store, folder)).made_of == made_of:
         return made if made.windows else None
     rows, place = source
     work = f"{folder}/work-{fingerprint(made_of)[:12]}"
-    what = Packing(store, folder, work, rows, place, split, tuple(generations), model, window, too_long, seed)
+    wanted = tuple(generations)
+    what = Packing(store, folder, work, rows, place, split, wanted, model, window, too_long, seed, held_out())
     if not done(what):
         store.delete_folder(folder)
     names = [name for name in rows.names(place, ".parquet") if name.startswith(f"{split}-")]

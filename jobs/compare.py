@@ -18,7 +18,7 @@ from cluster.session import session
 from jobs import choose, curate, distill, evaluate, train
 from jobs.arms import Arms, Run, base_run, load_arms, runs
 from jobs.compared import compared, markdown
-from jobs.job import Job, Plan, Summary, begin, number, one_line, run
+from jobs.job import Job, Plan, Summary, begin, number, one_line, run, wanted
 from jobs.recipe import Recipe
 from jobs.recipe_file import load
 from jobs.steps import steps_of, store_of
@@ -26,7 +26,7 @@ from pipeline.errors import BadRecipe, Stop
 from pipeline.training.settings import Phase
 
 _TABLE = "summary/compare.md"
-_STEPS = ("curate", "distill", "choose", "train", "evaluate")
+_JOBS = (curate.JOB, distill.JOB, choose.JOB, train.JOB, evaluate.JOB)
 _AROUND = 16
 """At most so many trained tokens of an example are not its thought's or its reply's."""
 
@@ -34,7 +34,8 @@ _AROUND = 16
 def plan(recipe: Recipe, *, arms: Arms) -> Plan:
     """What would be made once, and what for every arm."""
     every = _runs(recipe, arms)
-    lines = [(f"{job.name}: {name}", value) for job in (curate.JOB, distill.JOB) for name, value in job.plan(recipe)]
+    shared = wanted(recipe, curate.JOB, distill.JOB)
+    lines = [(f"{job.name}: {name}", value) for job in shared for name, value in job.plan(recipe)]
     lines.append(("base", "measured once"))
     for each in every:
         state = " (trained already)" if steps_of(each.recipe).train.state() == "done" else ""
@@ -52,7 +53,7 @@ def work(recipe: Recipe, *, arms: Arms) -> Summary:
     every, base = _runs(recipe, arms), base_run(recipe)
     store = store_of(recipe)
     with contextlib.ExitStack() as stack:
-        if any(_open(each.recipe, *_STEPS) for each in every) or _open(base, "evaluate"):
+        if any(_open(each.recipe, *_JOBS) for each in every) or _open(base, evaluate.JOB):
             probe(recipe.student.model)
             stack.enter_context(session(recipe.cluster))
         _do(recipe, curate.JOB, distill.JOB)
@@ -62,7 +63,7 @@ def work(recipe: Recipe, *, arms: Arms) -> Summary:
             enough(each)
         _do(base, evaluate.JOB)
         for place, each in enumerate(every, start=1):
-            if _open(each.recipe, "train", "evaluate"):
+            if _open(each.recipe, train.JOB, evaluate.JOB):
                 print(f"arm {each.title} ({place} of {len(every)})", flush=True)
             _do(each.recipe, train.JOB, evaluate.JOB)
             # Gigabytes, and of no more use: model/ is there.
@@ -80,17 +81,17 @@ def _runs(recipe: Recipe, arms: Arms) -> list[Run]:
     return runs(recipe, arms)
 
 
-def _open(recipe: Recipe, *names: str) -> bool:
-    """Whether one of these steps is still to do."""
+def _open(recipe: Recipe, *jobs: Job) -> bool:
+    """Whether the step of one of these jobs is still to do."""
     steps = steps_of(recipe)
-    found = [steps.named(name) for name in names]
+    found = [steps.named(job.name) for job in wanted(recipe, *jobs)]
     return any(step is None or step.state() != "done" for step in found)
 
 
 def _do(recipe: Recipe, *jobs: Job) -> None:
     """Those of the jobs whose step is not done."""
     for job in jobs:
-        if _open(recipe, job.name):
+        if _open(recipe, job):
             run(job, recipe)
 
 

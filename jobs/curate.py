@@ -39,7 +39,8 @@ def plan(recipe: Recipe) -> Plan:
         size = size_of(source)
         lines.append((f"benchmark {name}", f"{number(size)} rows, held out" if size is not None else "held out"))
     lines += [(f"first rows of {name}", said) for name, said in first_lines(recipe, hub=False)]
-    lines += [("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
+    if recipe.sources:
+        lines += [("rules", ", ".join(recipe.curate.rules)), ("writes", f"{recipe.shards} shards of problems/")]
     return [*lines, *_asked(recipe)]
 
 
@@ -86,19 +87,25 @@ def work(recipe: Recipe) -> Summary:
         step.begin()
         if not store.exists(made):
             benchmarks = _benchmarks(recipe, to)
-            held_out = held_out_problems(recipe, store)
-            told = _made(recipe, to, held_out)
-            counts = counted(to, to.folder)
-            all_there(to, counts)
-            if held_out:
-                matched = sum(number for layer, number in counts.dropped.items() if "benchmark" in layer)
-                told["held_out"] = {"problems": sum(map(len, held_out.values())), "rows matched": matched}
-            complete(recipe.sources, counts.sources)
+            counts, told = _problems(recipe, to) if recipe.sources else (ProblemCounts(), {})
             # The stages' own marks go with their folder: what is made by now must not be looked for in them again.
             store.write_json(made, {**counts.as_json(), "benchmarks": benchmarks, **told})
     store.delete_folder(to.work)
     summary: Summary = store.read_json(made)
     return summary
+
+
+def _problems(recipe: Recipe, to: Curation) -> tuple[ProblemCounts, Summary]:
+    """Write the problems of the sources; what became of their rows, and what the stages tell."""
+    held_out = held_out_problems(recipe, to.store)
+    told = _made(recipe, to, held_out)
+    counts = counted(to, to.folder)
+    all_there(to, counts)
+    if held_out:
+        matched = sum(number for layer, number in counts.dropped.items() if "benchmark" in layer)
+        told["held_out"] = {"problems": sum(map(len, held_out.values())), "rows matched": matched}
+    complete(recipe.sources, counts.sources)
+    return counts, told
 
 
 def _made(recipe: Recipe, to: Curation, held_out: Mapping[str, Sequence[Problem]]) -> Summary:

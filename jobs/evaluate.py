@@ -82,7 +82,8 @@ def work(recipe: Recipe) -> Summary:
         return nothing_new(previous(recipe, "evaluate"))
     steps.evaluate.needs(steps.curate)
     if "student" in recipe.evaluate.models:
-        steps.evaluate.needs(steps.choose)
+        if recipe.makes_traces:
+            steps.evaluate.needs(steps.choose)
         steps.evaluate.needs(steps.train)
     if "base" in recipe.evaluate.models:
         probe(recipe.student.model)

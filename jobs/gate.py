@@ -12,9 +12,10 @@ from typing import Any
 
 from cluster.models import SHIPPED, check, local_path, tokenizer_of
 from cluster.session import cache_dir, cpus_here, is_local
-from jobs.gate_figures import estimated, is_trained
+from jobs.gate_figures import estimated
 from jobs.gate_page import lines_of, print_page
 from jobs.job import Plan
+from jobs.outside import is_trained
 from jobs.recipe import Recipe
 from jobs.steps import store_of
 from pipeline.conversations import conversations
@@ -52,11 +53,12 @@ class Gated:
             if finding.kind == "warning":
                 print(f"warning: {finding.text}", file=sys.stderr, flush=True)
 
-    def stop(self) -> None:
-        """Raise Stop for the first refusal."""
+    def stop(self, *, shown: bool = False) -> None:
+        """Raise Stop for the first refusal; the others are on the page where it is shown, and in a dry run."""
         refusals = [finding.text for finding in self.found if finding.kind == "refusal"]
         if refusals:
-            more = f" (and {len(refusals) - 1} more: see --dry-run)" if len(refusals) > 1 else ""
+            where = "above" if shown else "see --dry-run"
+            more = f" (and {len(refusals) - 1} more: {where})" if len(refusals) > 1 else ""
             raise Stop(refusals[0] + more)
 
 
@@ -72,9 +74,8 @@ def gate_plan(recipe: Recipe) -> Gated:
         store = None
         unread.append(f"{str(stop)[:120]} ...: what is in it is not known")
     shown = _examples(recipe, store)
-    return _gated(
-        recipe, config=config, tokenizer=tokenizer, shown=shown, phases=estimated(recipe, store), unread=unread
-    )
+    figures = estimated(recipe, store, _counter(tokenizer))
+    return _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=figures, unread=unread)
 
 
 def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> Gated:
@@ -84,8 +85,8 @@ def check_gate(recipe: Recipe, phases: Sequence[PhaseFigures] | None = None) -> 
     """
     model, store = recipe.student.model, store_of(recipe)
     config, tokenizer = _config(local_path(model), model), tokenizer_of(model)
-    figures = estimated(recipe, store) if phases is None else phases
     shown = _examples(recipe, store)
+    figures = estimated(recipe, store, _counter(tokenizer)) if phases is None else phases
     gated = _gated(recipe, config=config, tokenizer=tokenizer, shown=shown, phases=figures, unread=[])
     gated.stop()
     return gated
@@ -121,8 +122,13 @@ def _gated(
     return Gated(given, tuple(findings(given)))
 
 
+def _counter(tokenizer: Any) -> Any:
+    """The tokenizer, if it can lay out an example; what it lacks is told as a refusal."""
+    return tokenizer if tokenizer is not None and facts_of(tokenizer).renders else None
+
+
 def _rendered(shown: Sequence[Any], tokenizer: Any, facts: TokenizerFacts | None) -> tuple[Rendered, ...]:
-    if facts is None or not facts.has_template or facts.end_id is None:
+    if facts is None or not facts.renders:
         return ()
     return tuple(render(name, messages, tokenizer) for name, messages in shown)
 

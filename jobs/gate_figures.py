@@ -8,8 +8,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from jobs.curate import known_size
+from jobs.outside import is_trained, mean_tokens
 from jobs.phases import Prepared
 from jobs.recipe import Recipe
+from pipeline.pack import Tokenizer
 from pipeline.store import Store
 from pipeline.training.gate import PhaseFigures
 from pipeline.training.settings import Phase
@@ -39,12 +41,15 @@ def counted(phases: Sequence[Prepared]) -> list[PhaseFigures]:
     return figures
 
 
-def estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
-    """How much each phase trains on: by the chosen examples where they are there, else by the recipe's estimate."""
+def estimated(recipe: Recipe, store: Store | None, tokenizer: Tokenizer | None) -> list[PhaseFigures]:
+    """How much each phase trains on: by the chosen examples where they are there, else by the recipe's estimate.
+
+    Of a data set from outside some rows are measured, where there is a tokenizer to do it.
+    """
     summary = _summary(store) if store is not None else None
     figures = []
     for phase in recipe.train.phases:
-        tokens, examples = _tokens(recipe, phase, summary)
+        tokens, examples = _tokens(recipe, phase, summary, tokenizer)
         windows = math.ceil(tokens / recipe.train.window)
         steps, ends_at = phase.epochs * math.ceil(windows / recipe.train.batch_windows), None
         if phase.tokens is not None and phase.tokens < tokens * phase.epochs:
@@ -58,11 +63,6 @@ def estimated(recipe: Recipe, store: Store | None) -> list[PhaseFigures]:
             )
         )
     return figures
-
-
-def is_trained(name: str) -> bool:
-    """Whether a data set's file is trained on; what is held back lies beside it."""
-    return name.startswith("train-")
 
 
 def _longest(store: Store) -> int | None:
@@ -98,7 +98,9 @@ def _summary(store: Store) -> dict[str, Any] | None:
     return summary if summary.get("examples") else None
 
 
-def _tokens(recipe: Recipe, phase: Phase, summary: dict[str, Any] | None) -> tuple[int, int | None]:
+def _tokens(
+    recipe: Recipe, phase: Phase, summary: dict[str, Any] | None, tokenizer: Tokenizer | None
+) -> tuple[int, int | None]:
     if phase.dataset is None and summary is not None:
         by = summary.get("generations", {})
         examples = sum(by.get(name, 0) for name in phase.generations)
@@ -108,8 +110,7 @@ def _tokens(recipe: Recipe, phase: Phase, summary: dict[str, Any] | None) -> tup
         rows = sum(
             Store(phase.dataset).rows(name) for name in Store(phase.dataset).names("", ".parquet") if is_trained(name)
         )
-        length = (recipe.estimate.trace_tokens or recipe.train.window) + recipe.estimate.prompt_tokens
-        return rows * min(length, recipe.train.window), rows
+        return round(rows * _length(recipe, phase.dataset, tokenizer)), rows
     problems, most = known_size(recipe), {each.name: each for each in recipe.distill.generations}
     tokens = 0.0
     for name in phase.generations:
@@ -119,3 +120,12 @@ def _tokens(recipe: Recipe, phase: Phase, summary: dict[str, Any] | None) -> tup
         length = recipe.estimate.trace_tokens or generation.sampling.max_tokens
         tokens += examples * (length + recipe.estimate.prompt_tokens)
     return round(tokens), None
+
+
+def _length(recipe: Recipe, dataset: str, tokenizer: Tokenizer | None) -> float:
+    """Tokens of an example from outside: what the recipe reckons with, or of some the mean, or at worst a window."""
+    window, asked = recipe.train.window, recipe.estimate.trace_tokens
+    if asked is not None:
+        return min(window, asked + recipe.estimate.prompt_tokens)
+    measured = None if tokenizer is None else mean_tokens(dataset, tokenizer, most=window)
+    return window if measured is None else measured

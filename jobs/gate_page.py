@@ -43,7 +43,8 @@ def print_page(given: Given, found: Sequence[Finding]) -> None:
     for example in given.examples:
         _print_example(console, example)
     if not given.examples:
-        console.print("no example to show: dataset/ is not made yet, or can't be read")
+        why = "dataset/ is not made yet, or can't be read" if given.tokenizer else "the model's tokenizer is not read"
+        console.print(f"no example to show: {why}")
     if given.architecture is not None and given.architecture.parameters is not None and given.settings.device == "gpu":
         console.print()
         console.print(_memory_table(given))

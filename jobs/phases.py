@@ -7,6 +7,7 @@ from typing import Any
 from cluster.models import absolute, identity
 from cluster.packs import PackMeta, make_packs
 from cluster.training.plan import PhasePlan
+from jobs.outside import held_against, held_out_index
 from jobs.recipe import Recipe
 from jobs.steps import stamp, steps_of, store_of
 from pipeline.settings import fingerprint
@@ -79,7 +80,7 @@ def _data(recipe: Recipe, phase: Phase) -> str:
     rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else stamp(phase.dataset)
     settings = recipe.train
     parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long)
-    return fingerprint("packs", rows, *parts, recipe.training_seed)
+    return fingerprint("packs", rows, *parts, recipe.training_seed, *held_against(recipe, phase))
 
 
 def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | None:
@@ -96,4 +97,5 @@ def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | N
         seed=recipe.training_seed,
         cpus=recipe.stream.verifier_cpus,
         made_of=data,
+        held_out=lambda: held_out_index(recipe, phase),
     )

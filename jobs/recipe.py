@@ -37,8 +37,8 @@ class Recipe(Settings):
     """The seed of everything that is drawn."""
     shards: int = Field(default=64, gt=0)
     """Parts that the problems are split into; the unit of work, so at least a few for each actor."""
-    sources: tuple[Source, ...] = Field(min_length=1)
-    """Where problems come from; of equal prompts the first source's stays."""
+    sources: tuple[Source, ...] = ()
+    """Where problems come from; of equal prompts the first source's stays. None where every phase has a dataset."""
     curate: CurateSettings = CurateSettings()
     """Which problems are kept."""
     paraphrases: ParaphrasesSettings | None = None
@@ -53,7 +53,7 @@ class Recipe(Settings):
     """The most that this run may spend on the teacher, USD, over all its commands; none means no ceiling."""
     student: StudentSettings
     """Who is trained."""
-    distill: DistillSettings
+    distill: DistillSettings = DistillSettings()
     """Which traces are made."""
     verify: VerifySettings = VerifySettings()
     """How they are judged."""
@@ -93,6 +93,11 @@ class Recipe(Settings):
     def teachers(self) -> dict[str, TeacherSettings]:
         """Everyone who can be asked over an API, by name."""
         return {"teacher": self.teacher, **self.evaluate.teachers} if self.teacher else dict(self.evaluate.teachers)
+
+    @property
+    def makes_traces(self) -> bool:
+        """Whether it makes what it trains on, or trains on data sets of others alone."""
+        return bool(self.sources)
 
     @property
     def training_seed(self) -> int:

@@ -15,6 +15,7 @@ _OWN_NAMES = ("base", "student", "teacher")
 def check_names(recipe: "Recipe") -> None:
     """Raise ValueError when a part of the recipe names what another part does not have, or asks what it can't do."""
     names = [generation.name for generation in recipe.distill.generations]
+    _rows_fit(recipe)
     if len(set(names)) < len(names):
         raise ValueError(f"distill.generations: names must differ, got {', '.join(names)}")
     for generation in recipe.distill.generations:
@@ -37,8 +38,27 @@ def check_names(recipe: "Recipe") -> None:
         raise ValueError("train.watch.evaluate_steps: evaluate.benchmarks is empty, so there is nothing to measure on")
     for phase in recipe.train.phases:
         for name in phase.generations:
-            if name not in names:
+            # Rows from outside have names of their own.
+            if phase.dataset is None and name not in names:
                 raise ValueError(f"train.phases.{phase.name}: no generation {name!r}; there are {', '.join(names)}")
+
+
+def _rows_fit(recipe: "Recipe") -> None:
+    """Where rows come from: from sources through generations, or, without either, from every phase's data set."""
+    if recipe.sources and not recipe.distill.generations:
+        raise ValueError("distill.generations=[]: say which traces are made of the sources, or take these out")
+    if recipe.sources:
+        return
+    if recipe.distill.generations:
+        raise ValueError("sources=[]: name where the problems of distill.generations come from")
+    for phase in recipe.train.phases:
+        if phase.dataset is None:
+            raise ValueError(
+                f"train.phases.{phase.name}: nothing makes its rows: add sources and distill, or give it a dataset"
+            )
+    for name, asked in (("paraphrases", recipe.paraphrases), ("difficulty", recipe.difficulty)):
+        if asked is not None:
+            raise ValueError(f"{name}: it is about the problems of sources, and there are none: take it out")
 
 
 def _teachers_fit(recipe: "Recipe") -> None:

@@ -5,7 +5,7 @@ import contextlib
 from cluster.models import probe
 from cluster.session import dashboard_url, session
 from jobs import choose, curate, distill, evaluate, report, train
-from jobs.job import Job, Plan, Summary, main, run
+from jobs.job import Job, Plan, Summary, main, run, wanted
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 
@@ -14,14 +14,15 @@ _JOBS = (curate.JOB, distill.JOB, choose.JOB, train.JOB, evaluate.JOB, report.JO
 
 def plan(recipe: Recipe) -> Plan:
     """The plans of all steps."""
-    return [(f"{job.name}: {name}", value) for job in _JOBS for name, value in job.plan(recipe)]
+    return [(f"{job.name}: {name}", value) for job in wanted(recipe, *_JOBS) for name, value in job.plan(recipe)]
 
 
 def work(recipe: Recipe) -> Summary:
     """Do every step that is not done yet."""
     steps = steps_of(recipe)
-    states = {step.name: step.state() for step in (steps.curate, steps.distill, steps.choose, steps.train)}
-    states["evaluate"] = steps.evaluate.state()
+    jobs = wanted(recipe, *_JOBS)
+    made = [step for job in jobs if (step := steps.named(job.name)) is not None]
+    states = {step.name: step.state() for step in made}
     if states["train"] != "done":
         # Before anything is bought for it.
         probe(recipe.student.model)
@@ -30,7 +31,7 @@ def work(recipe: Recipe) -> Summary:
             stack.enter_context(session(recipe.cluster))
             if url := dashboard_url():
                 print(f"Ray dashboard: {url}", flush=True)
-        for job in _JOBS:
+        for job in jobs:
             if states.get(job.name) == "stale":
                 print(f"{job.name}: the recipe changed, so this step is made again (the ledger keeps what was bought)")
             run(job, recipe)

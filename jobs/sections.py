@@ -32,8 +32,8 @@ class ParaphrasesSettings(ParaphraseSettings):
 class DistillSettings(Settings):
     """Which traces are made."""
 
-    generations: tuple[Generation, ...] = Field(min_length=1)
-    """Ways of getting traces; all of a problem's lie in one shard."""
+    generations: tuple[Generation, ...] = ()
+    """Ways of getting traces; all of a problem's lie in one shard. None where every phase has a dataset."""
 
 
 class EvaluateSettings(Settings):

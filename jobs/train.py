@@ -20,6 +20,7 @@ from jobs.checkpoints import measured, watching
 from jobs.gate import check_gate, gate_plan
 from jobs.gate_figures import counted
 from jobs.job import Job, Plan, Summary, main, previous
+from jobs.outside import check_held_out
 from jobs.phases import Prepared, prepared
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
@@ -35,7 +36,7 @@ def plan(recipe: Recipe) -> Plan:
     """What would be trained and what it would take: the gate, refusals included."""
     gated = gate_plan(recipe)
     gated.show()
-    gated.stop()
+    gated.stop(shown=True)
     return gated.lines
 
 
@@ -46,6 +47,7 @@ def work(recipe: Recipe) -> Summary:
         return previous(recipe, "train")
     if any(phase.dataset is None for phase in recipe.train.phases):
         steps.train.needs(steps.choose)
+    check_held_out(recipe)
     probe(recipe.student.model)
     check_installed(recipe.train.watch)
     check_gate(recipe)

@@ -24,6 +24,16 @@ def conversations(table: pa.Table, *, address: str, name: str, rows: Sequence[in
     return _names(table, name, rows), [_checked(line, address, row) for line, row in zip(lines, rows, strict=True)]
 
 
+def asked(messages: Messages) -> str:
+    """All that the assistant was told."""
+    return "\n\n".join(one["content"] for one in messages if one["role"] != "assistant")
+
+
+def said(messages: Messages) -> str:
+    """All that the assistant said."""
+    return "\n\n".join(one["content"] for one in messages if one["role"] == "assistant")
+
+
 def _names(table: pa.Table, name: str, rows: Sequence[int]) -> list[str]:
     """By its draw in a data set of ours, which has one row a draw, else by its place."""
     if set(_NAMED_BY) <= set(table.column_names):
@@ -33,6 +43,8 @@ def _names(table: pa.Table, name: str, rows: Sequence[int]) -> list[str]:
 
 
 def _check_type(table: pa.Table, address: str) -> None:
+    if "messages" not in table.column_names:
+        raise Stop(f"{address} has no column `messages`; {NEEDED}")
     kind = table.schema.field("messages").type
     inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
     fields = {field.name: field.type for field in inner} if inner is not None and pa.types.is_struct(inner) else {}

@@ -6,7 +6,7 @@ card. Summaries may lack keys; text that comes from data or recipes is escaped.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -16,7 +16,7 @@ from markupsafe import Markup
 from pipeline.card import environment
 from pipeline.dataset import sections
 from pipeline.dataset.made import Made, made
-from pipeline.dataset.markdown import code, flat, table
+from pipeline.dataset.markdown import code, flat, plain, table
 from pipeline.dataset.statistics import Statistics, statistics
 from pipeline.store import Store
 
@@ -62,6 +62,9 @@ def card(
             name=run.name,
             repo=Markup(f"OWNER/{name}"),
             base=_base(run),
+            outside=_names(run.outside),
+            makes_traces=run.makes_traces,
+            benchmarks=_names(run.benchmarks),
             standin=run.standin,
             warnings=list(_warnings(run, trained, scored)),
             data=_data(run, found, digest),
@@ -116,10 +119,10 @@ def _base(run: Made) -> str:
 
 
 def _warnings(run: Made, trained: Mapping[str, Any], scored: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        "no licence is named: it follows from those of the base model, of the problems and from the teacher's terms, "
-        "all below. Decide on one before you share the weights."
-    )
+    of = "of the base model, of the problems and from the teacher's terms, all below"
+    if not run.makes_traces:
+        of = "of the base model and of the rows that it was trained on"
+    yield f"no licence is named: it follows from those {of}. Decide on one before you share the weights."
     if not _told(scored, "models"):
         yield "nothing was measured yet: how good this model is, is not known."
     if not _told(trained, "opened"):
@@ -219,11 +222,14 @@ def _limits(run: Made, scored: Mapping[str, Any]) -> Iterator[str]:
     if _told(scored, "models"):
         yield "Measured is what the table above says, drawn as the recipe below says; nothing is known of other tasks."
     yield "Nothing was measured of what it does with harmful requests, of its facts, or of other languages."
-    yield (
-        "It learned from texts whose final answers were verified, not their thoughts: it may reason wrongly and sound "
-        "sure."
-    )
-    if not run.sources:
+    if run.makes_traces:
+        yield (
+            "It learned from texts whose final answers were verified, not their thoughts: it may reason wrongly and "
+            "sound sure."
+        )
+    if run.outside:
+        yield "Nothing was verified of the rows that came from outside: it may have learned what is wrong."
+    if not run.recipe:
         yield "The recipe is not known, so neither are the sources of its data."
     yield "What the base model can and can't do, and its leanings, it has from there."
 
@@ -248,6 +254,10 @@ def _summary(store: Store, name: str) -> Mapping[str, Any]:
 def _told(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = values.get(key)
     return found if isinstance(found, Mapping) else {}
+
+
+def _names(names: Iterable[str]) -> Markup:
+    return Markup(", ").join(map(plain, names))
 
 
 def _number(value: Any) -> str:

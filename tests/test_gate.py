@@ -279,3 +279,12 @@ def test_paper_passes_the_gate_on_paper(capsys: pytest.CaptureFixture[str], tmp_
     assert "72,706,203,648 parameters" in lines["model"]
     assert "extended to 32,768, theta 300,000" in lines["context"]
     assert "at 22,000 tokens/s" in lines["phase distill"]
+
+
+def test_rows_from_outside_are_measured_not_taken_for_full_windows(tmp_path: Path) -> None:
+    turns = [[{"role": "user", "content": "1?"}, {"role": "assistant", "content": "a" * n}] for n in (38, 78, 9000)]
+    recipe = made(tmp_path, rows=[{"messages": messages} for messages in turns])
+    # One token a byte and twenty around question and reply; what is longer than a window of 512 fills one.
+    assert "about 672 tokens in 1 steps" in dict(gate_plan(recipe).lines)["phase only"]
+    settled = recipe.model_copy(update={"estimate": recipe.estimate.model_copy(update={"trace_tokens": 100})})
+    assert "about 1,200 tokens" in dict(gate_plan(settled).lines)["phase only"]

@@ -130,6 +130,21 @@ def test_what_was_not_measured_is_said_and_told_once_it_is(store: Store) -> None
     assert "| format | 12 |" in after
 
 
+def test_rows_from_outside_are_told_from_those_that_were_verified(store: Store) -> None:
+    write_card(store, trained=TRAINED, scored=SCORED)
+    mixed = store.read_text("model/README.md")
+    assert "long thoughts that a teacher wrote" in mixed
+    assert "It was trained on the rows of own as they came: nothing here wrote or verified them" in mixed
+    assert "Rows with a problem of aime in them, by its words or its numbers, were left out." in mixed
+    recipe = yaml.safe_load(store.read_text("recipe.yaml"))
+    store.write_bytes("recipe.yaml", yaml.safe_dump(recipe | {"sources": [], "evaluate": {}}).encode())
+    write_card(store, trained=TRAINED)
+    alone = store.read_text("model/README.md")
+    assert "made/student, trained on conversations from elsewhere: own." in alone
+    for untrue in ("teacher wrote", "were verified", "were left out", "The recipe is not known"):
+        assert untrue not in alone
+
+
 def test_no_folder_and_no_address_of_the_maker_is_told(store: Store) -> None:
     write_card(store, trained=TRAINED)
     text = store.read_text("model/README.md")

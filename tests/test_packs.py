@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from rows import problem
 from tiny import TEMPLATE, alone, tiny_tokenizer
 
 from cluster import packs
 from cluster.packs import Ahead, PackMeta, Windows, make_packs
 from cluster.session import ClusterSettings, session
+from pipeline.alike.overlap import OverlapSettings, index_of
 from pipeline.errors import Stop
 from pipeline.pack import best_fit, laid_out
 from pipeline.store import Store
@@ -155,11 +157,35 @@ def test_what_is_left_out_is_listed(alone_here: None, store: Store, model: Path)
     # The template's tokens are 18 letters, line ends and marks around the question, and the end of the answer.
     around = len("Suser_") + len("E_Sassistant_") + len("E")
     assert store.read_table("packs/a/left_out.parquet").to_pylist() == [
-        {"example": "p080/long/2", "reason": "empty_reply", "num_tokens": None},
-        {"example": "p010/long/1", "reason": "too_long", "num_tokens": 4 + 300 + around},
-        {"example": "p050/long/2", "reason": "too_long", "num_tokens": 300 + 13 + around},
+        {"example": "p080/long/2", "reason": "empty_reply", "num_tokens": None, "why": None},
+        {"example": "p010/long/1", "reason": "too_long", "num_tokens": 4 + 300 + around, "why": None},
+        {"example": "p050/long/2", "reason": "too_long", "num_tokens": 300 + 13 + around, "why": None},
     ]
     assert meta.left_out == {"empty_reply": 1, "too_long": 2}
+
+
+def test_a_held_out_problem_is_left_out_wherever_it_stands(alone_here: None, store: Store, model: Path) -> None:
+    tea = "A cup of tea costs 3 coins and a cake costs 5 coins. How much do 4 cups and 2 cakes cost together?"
+    index = index_of({"exam": [problem(tea)]}, OverlapSettings())
+    rows = [
+        row(0, "What is 2 + 2?", "4"),
+        row(1, tea.upper(), "22"),
+        row(2, f"Think first.\n\n{tea}\n\nBox the answer.", "22"),
+        row(3, "What is 4 + 4?", f"Another one: {tea} They cost 22."),
+        row(4, tea.replace("4 cups", "7 cups"), "31"),
+    ]
+    store.write_table("dataset/train-00000.parquet", pa.Table.from_pylist(rows, schema=SCHEMA))
+    meta = make(store, model, window=512, held_out=lambda: index)
+    assert meta is not None
+    assert sorted(Windows(store, "packs/a")[0].examples) == ["p000/long/0", "p004/long/1"]
+    left = store.read_table("packs/a/left_out.parquet").to_pylist()
+    assert [(one["example"], one["reason"]) for one in left] == [
+        ("p001/long/1", "in_benchmark"),
+        ("p002/long/2", "benchmark_ngram"),
+        ("p003/long/0", "trace_in_benchmark"),
+    ]
+    assert all("exam" in one["why"] for one in left)
+    assert meta.left_out == {"benchmark_ngram": 1, "in_benchmark": 1, "trace_in_benchmark": 1}
 
 
 def test_groups_cost_hardly_a_window(alone_here: None, store: Store, model: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tiny import run, tiny_model
 
 pytestmark = pytest.mark.ray
+HELD_OUT = "Tom has 4 red pens and 7 blue pens in a box. How many pens has he in all?"
 
 
 def tiny_qwen2(folder: Path) -> Path:
@@ -38,10 +39,14 @@ def tiny_qwen2(folder: Path) -> Path:
     return folder
 
 
-def rows(folder: Path, texts: list[str]) -> Path:
-    """A data set of someone else's: messages and nothing more."""
+def rows(folder: Path, texts: list[str], *, asked: str = "Count.") -> Path:
+    """A data set of someone else's: messages and nothing more; `asked` is what its first row is asked."""
     folder.mkdir()
-    turns = [[{"role": "user", "content": "Count."}, {"role": "assistant", "content": text}] for text in texts]
+    prompts = [asked, *["Count."] * (len(texts) - 1)]
+    turns = [
+        [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
     pq.write_table(pa.table({"messages": turns}), folder / "train-00000.parquet")
     return folder
 
@@ -51,7 +56,10 @@ def test_the_papers_recipe_trains_a_tiny_qwen2_on_two_ranks(tmp_path: Path) -> N
     from transformers import AutoModelForCausalLM
 
     model = tiny_qwen2(tmp_path / "qwen2")
-    solutions = rows(tmp_path / "solutions", [f"Solution {n}: {n} and {n} are {2 * n}." for n in range(40)])
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text(json.dumps({"prompt": HELD_OUT, "answer": "11"}))
+    texts = [f"Solution {n}: {n} and {n} are {2 * n}." for n in range(40)]
+    solutions = rows(tmp_path / "solutions", texts, asked=HELD_OUT)
     thoughts = rows(tmp_path / "thoughts", [f"<think>\n{n} {'and on ' * 15}\n</think>\n\n{n}" for n in range(40)])
     given = [
         "jobs/recipes/paper.yaml",
@@ -75,8 +83,18 @@ def test_the_papers_recipe_trains_a_tiny_qwen2_on_two_ranks(tmp_path: Path) -> N
         "train.phases.0.generations=[]",
         "train.phases.1.generations=[]",
         "train.check_export=[transformers]",
+        # All rows come from outside.
+        "sources=[]",
+        "distill.generations=[]",
+        f"evaluate.benchmarks={{exam: {{name: exam, format: jsonl, path: {exam}}}}}",
     ]
-    refused = run("train", *given[:-1], "train.check_export=[transformers]", "train.rope=null")
+    unread = run("train", *given)
+    assert unread.returncode == 1
+    assert "may be problems of evaluate.benchmarks, which are not read yet" in unread.stderr.splitlines()[-1]
+    idle = run("distill", *given)
+    assert (idle.returncode, idle.stderr.count("distill has nothing to do")) == (2, 1)
+    assert run("curate", *given).returncode == 0
+    refused = run("train", *given, "train.rope=null")
     assert refused.returncode == 1
     assert "rope" in refused.stderr.splitlines()[-1]
 
@@ -85,6 +103,8 @@ def test_the_papers_recipe_trains_a_tiny_qwen2_on_two_ranks(tmp_path: Path) -> N
     made = json.loads((tmp_path / "runs" / "paper" / "summary" / "train.json").read_text())
     format_, distill = made["phases"]
     assert (format_["name"], distill["name"]) == ("format", "distill")
+    assert (format_["examples"], format_["left_out"]) == (39, {"in_benchmark": 1})
+    assert (distill["examples"], distill["left_out"]) == (40, {})
     # The second phase starts from the first one's model, and three epochs of thoughts are learnt.
     assert distill["loss_last"] < distill["loss_first"] < format_["loss_first"]
     assert made["opened"]["transformers"]["mean_difference"] < 0.1

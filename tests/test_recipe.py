@@ -150,8 +150,18 @@ def test_a_wrong_value_names_key_value_and_what_is_right(small: str) -> None:
     for right in ("draw", "shortest", "longest"):
         assert right in said
     assert "name=''" in wrong(small, "name=''")
-    assert "sources=[]" in wrong(small, "sources=[]")
     assert "sampling.temperature=-1" in wrong(small, "distill.generations.0.sampling.temperature=-1")
+
+
+def test_a_recipe_of_rows_from_outside_alone(tmp_path: Path) -> None:
+    text = "name: own\nstudent: {model: SmolLM2-135M-Instruct}\ntrain: {window: 64, lr: 1.0e-4, phases: [%s]}\n"
+    own = written(tmp_path, text % "{name: only, dataset: data/rows, generations: [theirs]}")
+    recipe = load(own)
+    assert (recipe.makes_traces, recipe.sources, recipe.distill.generations) == (False, (), ())
+    said = wrong(written(tmp_path, text % "{name: own, dataset: data/rows}, {name: more, generations: [long]}"))
+    assert "train.phases.more: nothing makes its rows: add sources and distill, or give it a dataset" in said
+    said = wrong(written(tmp_path, text % "{name: own, dataset: d}"), "difficulty={engine: student}")
+    assert "difficulty: it is about the problems of sources, and there are none" in said
 
 
 def test_a_missing_key_says_what_it_means(small: str) -> None:

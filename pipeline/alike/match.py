@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.alike.overlap import Index, Match
 from pipeline.alike.words import words
+from pipeline.conversations import Messages, asked, said
 from pipeline.prompts import join
 from pipeline.record import Trace
 
@@ -62,6 +63,17 @@ def why(match: Match) -> str:
     if match.layer == "benchmark_ngram":
         return f"has {match.score:.0%} of {theirs}: {shared}"
     return f"{match.score:.0%} like {theirs}, with its numbers; both have: {shared}"
+
+
+def leaked(held: Sequence[Messages], *, index: Index) -> list[tuple[str, str] | None]:
+    """Of each conversation that asks or recites a held-out problem: the rule that found it, and what, in one line."""
+    prompts = [asked(messages) for messages in held]
+    traces = index.traces([said(messages) for messages in held], own=prompts)
+    found: list[tuple[str, str] | None] = []
+    for prompt, trace in zip(index.prompts(prompts), traces, strict=True):
+        told = None if trace is None else ("trace_in_benchmark", why(trace))
+        found.append(told if prompt is None else (prompt.layer, why(prompt)))
+    return found
 
 
 def _part(text: str, shared: Sequence[str]) -> str:

@@ -63,6 +63,17 @@ class Made:
         return self.section("evaluate").get("benchmarks") or {}
 
     @property
+    def outside(self) -> list[str]:
+        """The names of data sets from outside that it was trained on as they came."""
+        phases = self.section("train").get("phases") or ()
+        return sorted({PurePath(str(phase["dataset"])).name for phase in phases if phase.get("dataset")})
+
+    @property
+    def makes_traces(self) -> bool:
+        """Whether the recipe, if one is known, makes traces, rather than train on data sets from outside alone."""
+        return bool(self.sources) or not self.recipe
+
+    @property
     def student(self) -> str:
         """The model that the recipe trains."""
         return str(self.section("student").get("model") or "STUDENT")

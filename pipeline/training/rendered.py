@@ -40,6 +40,11 @@ class TokenizerFacts:
     pad: str | None
     drops_thought: bool
 
+    @property
+    def renders(self) -> bool:
+        """Whether it can lay out an example."""
+        return self.has_template and self.end_id is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
