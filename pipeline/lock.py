@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
     """Hold the run's lock for the length of the block.
 
     Raises Stop while another command holds it. One whose process is gone is taken over: at once on the same machine,
-    after a minute without a sign of life on another. Two that start in the same instant may both get it.
+    after a minute without a sign of life on another. Two that start in the same instant may both get it. Where another
+    command took it over meanwhile, as from a machine that slept, the block is interrupted and a Stop is raised.
     """
     held = _read(store)
     if held is not None and _lives(held):
@@ -36,15 +38,22 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
         "started": _started(os.getpid()),
     }
     _beat(store, mine)
-    ended = threading.Event()
-    beating = threading.Thread(target=_beat_on, args=(store, mine, ended), daemon=True)
+    ended, lost = threading.Event(), threading.Event()
+    beating = threading.Thread(target=_beat_on, args=(store, mine, ended, lost), daemon=True)
     beating.start()
     try:
         yield
+    except KeyboardInterrupt:
+        if not lost.is_set():
+            raise
+        raise Stop(
+            f"another command took {store.root} over, as this one gave no sign of life: let that one end"
+        ) from None
     finally:
         ended.set()
         beating.join(timeout=30)
-        store.delete(_NAME)
+        if not lost.is_set():
+            store.delete(_NAME)
 
 
 def _read(store: Store) -> dict[str, Any] | None:
@@ -74,8 +83,15 @@ def _beat(store: Store, mine: dict[str, Any]) -> None:
     store.write_json(_NAME, {**mine, "beat": time.time()})
 
 
-def _beat_on(store: Store, mine: dict[str, Any], ended: threading.Event) -> None:
+def _beat_on(store: Store, mine: dict[str, Any], ended: threading.Event, lost: threading.Event) -> None:
+    main = threading.main_thread().ident or 0
     while not ended.wait(_BEAT_S):
-        # A full disk is the work's to report; the lock just grows stale.
-        with contextlib.suppress(Stop):
+        # A full disk, or a store out of reach, is the work's to report; the lock just grows stale.
+        with contextlib.suppress(Stop, OSError):
+            held = _read(store)
+            if held is not None and any(held.get(key) != mine[key] for key in ("machine", "process", "started")):
+                lost.set()
+                # As Ctrl-C would: whatever the main thread waits for ends.
+                signal.pthread_kill(main, signal.SIGINT)
+                return
             _beat(store, mine)

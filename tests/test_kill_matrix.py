@@ -1,4 +1,7 @@
-"""Every kind of kill of training, at six drawn moments, gone on from on 1, 2 and 3 ranks (`make kills`; 90 minutes)."""
+"""Kills of training of every kind, at six drawn moments, gone on from on 1, 2 and 3 ranks; with every option, too.
+
+`make kills`, which takes two hours.
+"""
 
 import os
 import signal
@@ -19,6 +22,17 @@ from pipeline.store import Store
 pytestmark = pytest.mark.ray
 STEPS = 60
 """Of the training of 60 rows."""
+OPTIONS = {
+    "shared windows": (2, ("sequence_parallel=2",), 1e-4),
+    "offload all": (1, ("offload=all",), 1e-4),
+    "offload optimizer": (2, ("offload=optimizer",), 1e-4),
+    "recomputed": (1, ("gradient_checkpointing=true",), 1e-4),
+    "low rank": (1, ("lora={rank: 4}",), 1e-4),
+    # Sums of other ranks are rounded otherwise.
+    "bfloat16": (1, ("dtype=bfloat16",), 2e-2),
+    "bfloat16 offload": (2, ("dtype=bfloat16", "offload=all"), 2e-2),
+}
+"""Name -> ranks to go on with, what is set, and how far losses may be apart."""
 MOMENTS = ("early", "late", "writing", "uploading", "any", "last")
 
 
@@ -73,6 +87,28 @@ def test_a_kill(
     assert phase["resumed_at"][0] >= reached
     assert phase["ranks"] == {"0": 2, str(phase["resumed_at"][0]): ranks}
     equals_the_unbroken(path, tmp_path, phase, to=path.parent / "unbroken")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_kill_with(
+    option: str, cluster: Nodes, path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ranks, changes, rel = OPTIONS[option]
+    while len(cluster.nodes) < 2:
+        cluster.add()
+    given = tuple(f"train.{change}" for change in changes)
+    training = Training(path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2", *given))
+    training.further(4)
+    training.kill()
+    again = Training(path, tmp_path / "runs", address=cluster.address, overrides=(f"train.workers={ranks}", *given))
+    code, out, err = again.ended()
+    assert code == 0, out + err[-3000:]
+    phase = summary(tmp_path, "train")["phases"][0]
+    assert set(phase["ranks"].values()) == {2, ranks}
+    # One rank can't share windows, and keeps all it has.
+    alone = [change for change in given if not change.startswith(("train.sequence_parallel", "train.offload"))]
+    to = path.parent / ("unbroken" if not alone else f"unbroken-{option}")
+    equals_the_unbroken(path, tmp_path, phase, to=to, overrides=alone, rel=rel)
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nodes, path: Path, tmp_path: Path) -> None:

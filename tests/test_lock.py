@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import lock
 from pipeline.errors import Stop
 from pipeline.lock import locked
 from pipeline.store import Store
@@ -63,3 +64,21 @@ def test_another_machines_lock_holds_until_it_shows_no_sign_of_life(tmp_path: Pa
     (tmp_path / "lock.json").write_text(json.dumps({**held, "beat": time.time() - 61}))
     with locked(Store(str(tmp_path)), command="b"):
         pass
+
+
+def test_a_command_whose_run_was_taken_over_ends_and_leaves_the_others_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_BEAT_S", 0.02)
+    other = {"command": "jobs.run", "machine": "another-machine", "process": 1, "started": 0.0, "beat": time.time()}
+
+    def work() -> None:
+        with locked(Store(str(tmp_path)), command="slept"):
+            # The other one beats too.
+            for _ in range(1000):
+                (tmp_path / "lock.json").write_text(json.dumps(other))
+                time.sleep(0.02)
+
+    with pytest.raises(Stop, match="another command took"):
+        work()
+    assert json.loads((tmp_path / "lock.json").read_text()) == other

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class _Alone:
         pass
 
 
-def main(recipe: str, run: str, to: str) -> None:
+def main(recipe: str, run: str, to: str, *overrides: str) -> None:
     """Train the recipe's only phase over the packs in a run's folder, and write history.json and the weights."""
     os.environ |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
@@ -48,7 +48,7 @@ def main(recipe: str, run: str, to: str) -> None:
     from jobs.recipe_file import load
     from pipeline.store import Store
 
-    read = load(recipe, ["train.workers=1"])
+    read = load(recipe, ["train.workers=1", *overrides])
     phase = read.train.phases[0]
     plan = PhasePlan(
         Store(run), read.student.model, "", f"packs/{phase.name}", None, "", read.train, phase, read.training_seed
@@ -64,38 +64,48 @@ def main(recipe: str, run: str, to: str) -> None:
     torch.save(weights, Path(to, "weights.pt"))
 
 
-def _train(path: Path, run: Path, to: Path) -> None:
-    command = [sys.executable, "tests/unbroken.py", str(path), str(run), str(to)]
+def _train(path: Path, run: Path, to: Path, overrides: Sequence[str]) -> None:
+    command = [sys.executable, "tests/unbroken.py", str(path), str(run), str(to), *overrides]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
 def equals_the_unbroken(
-    path: Path, folder: Path, phase: dict[str, Any], *, rows: int = 60, falls_to: float = 0.8, to: Path | None = None
+    path: Path,
+    folder: Path,
+    phase: dict[str, Any],
+    *,
+    rows: int = 60,
+    falls_to: float = 0.8,
+    to: Path | None = None,
+    overrides: Sequence[str] = (),
+    rel: float = 1e-4,
 ) -> None:
     """Losses, windows, examples and weights against one rank that nobody hit; the loss must fall to such a share.
 
-    What that rank leaves is kept in `to`, for others of the same recipe.
+    What that rank leaves is kept in `to`, for others of the same recipe and overrides. `rel` is how far apart losses
+    may be; of low-rank additions, which are exported merged, the weights are not compared.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     run, to = folder / "runs" / "made", to or folder / "unbroken"
     if not to.exists():
-        _train(path, run, to)
+        _train(path, run, to, overrides)
     unbroken = json.loads((to / "history.json").read_text())
     print("largest difference", max(abs(a - b) for a, b in zip(phase["losses"], unbroken["loss"], strict=True)))
     print("resumed at", phase["resumed_at"], "ranks", phase["ranks"])
-    assert phase["losses"] == pytest.approx(unbroken["loss"], rel=1e-4)
+    assert phase["losses"] == pytest.approx(unbroken["loss"], rel=rel)
     assert phase["losses"][-1] < falls_to * phase["losses"][0]
     (record,) = (run / "checkpoints").glob("*/export/record.json")
     every_example_once_an_epoch(run, json.loads(record.read_text())["history"]["windows"], rows)
     model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
     weights = torch.load(to / "weights.pt")
-    print("weights", max(float((mine - weights[name]).abs().max()) for name, mine in model.named_parameters()))
-    for name, mine in model.named_parameters():
-        assert torch.allclose(mine, weights[name], atol=1e-4), name
+    if not any("lora" in name for name in weights):
+        apart = {name: float((mine - weights[name]).abs().max()) for name, mine in model.named_parameters()}
+        print("weights", max(apart.values()))
+        assert max(apart.values()) < rel, apart
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     assert model.generation_config.eos_token_id == [1, tokenizer.convert_tokens_to_ids("<|end|>")]
 
