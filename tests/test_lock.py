@@ -76,7 +76,7 @@ def test_a_command_whose_run_was_taken_over_ends_and_leaves_the_others_lock(
         with locked(Store(str(tmp_path)), command="slept"):
             # The other one beats too.
             for _ in range(1000):
-                (tmp_path / "lock.json").write_text(json.dumps(other))
+                Store(str(tmp_path)).write_json("lock.json", other)
                 time.sleep(0.02)
 
     with pytest.raises(Stop, match="another command took"):
