@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
+import xxhash
 
 from cluster.each import each
 from cluster.pack_groups import (
@@ -56,6 +57,8 @@ class PackMeta(Settings):
     """Examples in the windows."""
     left_out: dict[str, int]
     """Examples that are in no window, by reason."""
+    left_out_rows: str = ""
+    """The fingerprint of which examples these are."""
     truncated: int
     """Examples in the windows that were cut at a window's length."""
     longest: int
@@ -104,7 +107,7 @@ def make_packs(
     if store.exists(f"{folder}/meta.json") and (made := read_meta(store, folder)).made_of == made_of:
         return made if made.windows else None
     rows, place = source
-    work = f"{folder}/work-{fingerprint(made_of)[:12]}"
+    work = f"{folder}/work-{fingerprint(made_of, LEFT_OUT_SCHEMA.names)[:12]}"
     wanted = tuple(generations)
     what = Packing(store, folder, work, rows, place, split, wanted, model, window, too_long, seed, held_out())
     if not done(what):
@@ -250,16 +253,20 @@ def _finish(what: Packing, made_of: str) -> None:
     names = what.store.names(f"{what.work}/left_out", ".parquet")
     if what.split == "train" and not any(one.examples for one in found):
         raise Stop(_none_fits(what, names, left_out))
+    rows = xxhash.xxh3_128()
     with what.store.writing(f"{what.folder}/left_out.parquet") as write:
         write(LEFT_OUT_SCHEMA.empty_table())
         for name in names:
-            write(what.store.read_table(f"{what.work}/left_out/{name}"))
+            part = what.store.read_table(f"{what.work}/left_out/{name}")
+            rows.update(repr(part["example"].to_pylist()).encode())
+            write(part)
     meta = PackMeta(
         made_of=made_of,
         window=what.window,
         pad_id=max((one.pad_id for one in found), default=0),
         examples=sum(one.examples for one in found),
         left_out=dict(sorted(left_out.items())),
+        left_out_rows=rows.hexdigest(),
         truncated=sum(one.truncated for one in found),
         longest=max((one.longest for one in found), default=0),
         files=_joined(one.files for one in found),

@@ -15,8 +15,11 @@ _made: list[PlacementGroup] = []
 
 
 def beside_driver() -> NodeAffinitySchedulingStrategy:
-    """Where an actor goes that takes no CPU and must not be lost with some worker's node: the driver's own."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    """Where an actor goes that takes no CPU and must not be lost with some worker's node: the driver's own.
+
+    Not soft: Ray puts one in three of those elsewhere, though there is room.
+    """
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def bundles(*, gpus: int, cpus: float) -> list[dict[str, float]]:

@@ -78,6 +78,9 @@ def work(recipe: Recipe, *, arms: Arms) -> Summary:
 def _runs(recipe: Recipe, arms: Arms) -> list[Run]:
     if not recipe.evaluate.benchmarks:
         raise BadRecipe("evaluate.benchmarks is empty: there is nothing to compare on")
+    for name, arm in arms.arms.items():
+        if arm.choose and not recipe.makes_traces:
+            raise BadRecipe(f"arm {name}: the recipe has no sources to choose from, so an arm can only change train")
     return runs(recipe, arms)
 
 

@@ -102,6 +102,7 @@ def work(recipe: Recipe) -> Summary:
     scored = {
         **measure(store, benchmarks=list(recipe.evaluate.benchmarks), models=models, ks=recipe.evaluate.k),
         "held_out_in_dataset": overlap,
+        **_left_out(recipe),
         **told,
         "cost_total_usd": bought(store, below=BENCHMARKS).total.most_usd,
     }
@@ -176,8 +177,23 @@ def _parts(recipe: Recipe, model: str, store: Store) -> Iterator[Part]:
                 )
 
 
+def _left_out(recipe: Recipe) -> dict[str, int]:
+    """How many rows from outside held a problem of a benchmark, and were not trained on; nothing without such rows."""
+    if "student" not in recipe.evaluate.models or all(phase.dataset is None for phase in recipe.train.phases):
+        return {}
+    reasons = [phase["left_out"] for phase in previous(recipe, "train")["phases"]]
+    rows = sum(count for left_out in reasons for reason, count in left_out.items() if "benchmark" in reason)
+    return {"held_out_left_out": rows}
+
+
 def _overlap(recipe: Recipe, store: Store) -> int:
-    """How many held-out problems are in the data set; looked up in the files that were trained on."""
+    """How many held-out problems are in the run's data set; looked up in the files that were trained on.
+
+    Of rows from outside those that hold one are in no window.
+    """
+    if all(phase.dataset is not None for phase in recipe.train.phases):
+        # One that lies there is another recipe's.
+        return 0
     benchmark = held_out(recipe, store)
     trained: set[str] = set()
     for folder in ("dataset", "dataset/preference"):

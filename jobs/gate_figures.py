@@ -8,7 +8,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from jobs.curate import known_size
-from jobs.outside import is_trained, mean_tokens
+from jobs.outside import mean_tokens, wanted_rows
 from jobs.phases import Prepared
 from jobs.recipe import Recipe
 from pipeline.pack import Tokenizer
@@ -107,10 +107,8 @@ def _tokens(
         total = summary.get("student_tokens") or summary["tokens"]
         return round(total * examples / summary["examples"]), examples
     if phase.dataset is not None:
-        rows = sum(
-            Store(phase.dataset).rows(name) for name in Store(phase.dataset).names("", ".parquet") if is_trained(name)
-        )
-        return round(rows * _length(recipe, phase.dataset, tokenizer)), rows
+        rows = wanted_rows(phase)
+        return round(rows * _length(recipe, phase, tokenizer)), rows
     problems, most = known_size(recipe), {each.name: each for each in recipe.distill.generations}
     tokens = 0.0
     for name in phase.generations:
@@ -122,10 +120,10 @@ def _tokens(
     return round(tokens), None
 
 
-def _length(recipe: Recipe, dataset: str, tokenizer: Tokenizer | None) -> float:
+def _length(recipe: Recipe, phase: Phase, tokenizer: Tokenizer | None) -> float:
     """Tokens of an example from outside: what the recipe reckons with, or of some the mean, or at worst a window."""
     window, asked = recipe.train.window, recipe.estimate.trace_tokens
     if asked is not None:
         return min(window, asked + recipe.estimate.prompt_tokens)
-    measured = None if tokenizer is None else mean_tokens(dataset, tokenizer, most=window)
+    measured = None if tokenizer is None else mean_tokens(phase, tokenizer, most=window)
     return window if measured is None else measured

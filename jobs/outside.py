@@ -1,9 +1,13 @@
 """The data sets from outside that phases train on: which version they are, and what of them must not be trained on."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from statistics import mean
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.curate import held_out_problems
 from jobs.recipe import Recipe
@@ -12,13 +16,12 @@ from pipeline.alike.overlap import Index, index_of
 from pipeline.conversations import Messages, asked, conversations
 from pipeline.errors import Stop
 from pipeline.pack import Refused, Tokenizer, encode
-from pipeline.sources import content
 from pipeline.store import Store
 from pipeline.training.settings import Phase
 
 _SAMPLE_ROWS, _SAMPLE_CHARS = 5000, 4000
 _MEASURED_ROWS = 200
-_FILES = 50
+_FILES, _PARTS = 50, 4
 
 
 def is_trained(name: str) -> bool:
@@ -41,39 +44,62 @@ def held_against(recipe: Recipe, phase: Phase) -> list[Any]:
 
     The run's own data set was held against the benchmarks when it was made.
     """
-    benchmarks = recipe.evaluate.benchmarks
-    if phase.dataset is None or not benchmarks:
+    if phase.dataset is None or not recipe.evaluate.benchmarks:
         return []
-    return [benchmarks, [content(source) for source in benchmarks.values()], recipe.curate.overlap]
+    problems = held_out_problems(recipe, store_of(recipe))
+    return [{name: sorted(one.id for one in held) for name, held in problems.items()}, recipe.curate.overlap]
 
 
 def held_out_index(recipe: Recipe, phase: Phase) -> Index | None:
     """What a phase's rows from outside are held against; None for the run's own, or without benchmarks."""
     if phase.dataset is None or not recipe.evaluate.benchmarks:
         return None
-    sample = [asked(messages)[:_SAMPLE_CHARS] for messages in _some(Store(phase.dataset), _SAMPLE_ROWS)]
+    some = _some(Store(phase.dataset), _SAMPLE_ROWS)
+    texts = [text[:_SAMPLE_CHARS] for messages in some for text in asked(messages)]
+    # Each once: what a set asks often would count as how its problems are put, and be found in none.
+    sample = list(dict.fromkeys(texts))
     return index_of(held_out_problems(recipe, store_of(recipe)), recipe.curate.overlap, sample=sample)
 
 
-def mean_tokens(dataset: str, tokenizer: Tokenizer, *, most: int) -> float | None:
-    """The mean tokens of some examples of a data set, at most `most` each; None where it has none to measure."""
+def wanted_rows(phase: Phase) -> int:
+    """How many rows from outside a phase trains on, before any is left out."""
+    store = Store(phase.dataset or "")
+    names = [name for name in store.names("", ".parquet") if is_trained(name)]
+    if not phase.generations:
+        return sum(store.rows(name) for name in names)
+    return sum(_of(store.read_columns(name, ["generation"]), phase.generations).num_rows for name in names)
+
+
+def mean_tokens(phase: Phase, tokenizer: Tokenizer, *, most: int) -> float | None:
+    """The mean tokens of some of a phase's rows from outside, at most `most` each; None where there is none."""
     lengths = []
-    for messages in _some(Store(dataset), _MEASURED_ROWS):
+    for messages in _some(Store(phase.dataset or ""), _MEASURED_ROWS, phase.generations):
         with contextlib.suppress(Refused):
             lengths.append(min(most, len(encode(messages, tokenizer).ids)))
     return mean(lengths) if lengths else None
 
 
-def _some(store: Store, wanted: int) -> Iterator[Messages]:
+def _of(rows: pa.Table, generations: Sequence[str]) -> pa.Table:
+    """Those of the generations; none named are all."""
+    if not generations or "generation" not in rows.column_names:
+        return rows
+    column = rows["generation"]
+    return rows.filter(pc.is_in(column, value_set=pa.array(generations, column.type)))
+
+
+def _some(store: Store, wanted: int, generations: Sequence[str] = ()) -> Iterator[Messages]:
     """About so many rows, the first of every file; of very many files from some, evenly spread."""
     names = [name for name in store.names("", ".parquet") if is_trained(name)]
     names = names[:: -(-len(names) // _FILES) or 1]
     each = -(-wanted // max(1, len(names)))
     for name in names:
-        left, address = each, store.address(name)
-        for part in store.read_parts(name):
-            rows = part.slice(0, left)
-            yield from conversations(rows, address=address, name=address, rows=range(len(rows)))[1]
-            left -= len(rows)
+        left, passed, address = each, 0, store.address(name)
+        for part in islice(store.read_parts(name), _PARTS):
+            places = range(passed, passed + len(part))
+            held = conversations(part, address=address, name=address, rows=places)[1]
+            passed += len(part)
+            taken = _of(part.append_column("place", pa.array(range(len(part)))), generations)["place"].to_pylist()
+            yield from (held[place] for place in taken[:left])
+            left -= min(left, len(taken))
             if not left:
                 break

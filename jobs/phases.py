@@ -40,19 +40,22 @@ def prepared(recipe: Recipe) -> Iterator[Prepared]:
     first = start
     store = store_of(recipe)
     for phase in recipe.train.phases:
-        data = _data(recipe, phase)
+        data, held = _data(recipe, phase), held_against(recipe, phase)
         asked = recipe.train.model_copy(update={"phases": (phase,)})
-        made_of = fingerprint("phase", before, data, asked, recipe.training_seed)
-        export_to = f"checkpoints/{_folder(phase, made_of)}/export"
-        meta = _packed(recipe, phase, "train", data)
+        packed_of = fingerprint(data, *held) if held else data
+        meta = _packed(recipe, phase, "train", packed_of)
         if meta is None:
             raise AssertionError("packing for training gives windows or stops")
+        # Another benchmark packs anew, and trains anew only where it takes other rows away.
+        rows = [data, meta.left_out_rows] if held else [data]
+        made_of = fingerprint("phase", before, *rows, asked, recipe.training_seed)
+        export_to = f"checkpoints/{_folder(phase, made_of)}/export"
         plan = PhasePlan(
             store=store,
             model=start,
             identity=made_of,
             packs=f"packs/{phase.name}",
-            validation=f"packs/{phase.name}.validation" if _packed(recipe, phase, "validation", data) else None,
+            validation=f"packs/{phase.name}.validation" if _packed(recipe, phase, "validation", packed_of) else None,
             export_to=export_to,
             settings=recipe.train,
             phase=phase,
@@ -80,7 +83,7 @@ def _data(recipe: Recipe, phase: Phase) -> str:
     rows = steps_of(recipe).choose.fingerprint if phase.dataset is None else stamp(phase.dataset)
     settings = recipe.train
     parts = (phase.generations, identity(recipe.student.model), settings.window, settings.too_long)
-    return fingerprint("packs", rows, *parts, recipe.training_seed, *held_against(recipe, phase))
+    return fingerprint("packs", rows, *parts, recipe.training_seed)
 
 
 def _packed(recipe: Recipe, phase: Phase, split: str, data: str) -> PackMeta | None:

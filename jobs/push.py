@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.dataset.licences import is_unknown
+from pipeline.dataset.made import made
 from pipeline.errors import BadRecipe, Stop
 from pipeline.store import Store
 
@@ -94,12 +95,14 @@ def _push(asked: argparse.Namespace) -> None:
     if kind is _MODEL:
         _whole(store, names)
     # A model is pushed under the licences of the rows that it was trained on.
-    unknown = sorted(licence for licence in _licences(store, _DATASET.names(store)) if is_unknown(licence))
+    named = _licences(store, _DATASET.names(store)) | (_outside(store) if kind is _MODEL else set())
+    unknown = sorted(filter(is_unknown, named))
     _say(store, names, asked, kind, unknown)
     if asked.dry_run:
         return
     if asked.public and unknown:
-        raise Stop("nothing is known of the licence of some rows: name it in the recipe's sources, or push privately")
+        where = "sources (or the phase with their dataset)"
+        raise Stop(f"nothing is known of the licence of some rows: name it in the recipe's {where}, or push privately")
     with _staged(store, names, kind, repository=asked.to) as folder:
         url = _send(folder, asked.to, kind, public=asked.public)
     print(f"pushed: {url}")
@@ -141,6 +144,11 @@ def _licences(store: Store, names: Sequence[str]) -> set[str]:
             values = pc.unique(store.read_columns(name, ["licence"])["licence"]).to_pylist()
             found.update(value or "unknown" for value in values)
     return found
+
+
+def _outside(store: Store) -> set[str]:
+    """The licences of rows from outside that the model was trained on."""
+    return set(made(store, {}).outside.values())
 
 
 def _say(store: Store, names: Sequence[str], asked: argparse.Namespace, kind: _Kind, unknown: Sequence[str]) -> None:

@@ -91,6 +91,8 @@ def steps_of(recipe: Recipe) -> Steps:
     # The student's tokenizer counts what is chosen.
     choose = step("choose", "dataset", distill.fingerprint, recipe.choose, trained_under, recipe.seed, base)
     outside = [stamp(phase.dataset) for phase in recipe.train.phases if phase.dataset is not None]
+    if outside and recipe.evaluate.benchmarks:
+        outside.append("without held-out problems")
     train = step("train", "model", choose.fingerprint, recipe.train, base, recipe.seed, *outside)
     evaluate = step(
         "evaluate",

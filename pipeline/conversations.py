@@ -24,14 +24,14 @@ def conversations(table: pa.Table, *, address: str, name: str, rows: Sequence[in
     return _names(table, name, rows), [_checked(line, address, row) for line, row in zip(lines, rows, strict=True)]
 
 
-def asked(messages: Messages) -> str:
-    """All that the assistant was told."""
-    return "\n\n".join(one["content"] for one in messages if one["role"] != "assistant")
+def asked(messages: Messages) -> list[str]:
+    """What the assistant was told, message by message."""
+    return [one["content"] for one in messages if one["role"] != "assistant"]
 
 
-def said(messages: Messages) -> str:
-    """All that the assistant said."""
-    return "\n\n".join(one["content"] for one in messages if one["role"] == "assistant")
+def said(messages: Messages) -> list[str]:
+    """What the assistant said, message by message."""
+    return [one["content"] for one in messages if one["role"] == "assistant"]
 
 
 def _names(table: pa.Table, name: str, rows: Sequence[int]) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pipeline.errors import Stop
 from pipeline.store import Store
 
 _NAME = "lock.json"
-_BEAT_S, _STALE_S = 10.0, 60.0
+_BEAT_S, _STALE_S, _GRACE_S = 10.0, 60.0, 20.0
 
 
 @contextlib.contextmanager
@@ -43,12 +44,12 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
     beating.start()
     try:
         yield
+        if lost.is_set():
+            raise Stop(_lost(store))
     except KeyboardInterrupt:
         if not lost.is_set():
             raise
-        raise Stop(
-            f"another command took {store.root} over, as this one gave no sign of life: let that one end"
-        ) from None
+        raise Stop(_lost(store)) from None
     finally:
         ended.set()
         beating.join(timeout=30)
@@ -68,6 +69,10 @@ def _lives(held: dict[str, Any]) -> bool:
         # However long ago its last sign of life: a machine that slept wakes up again.
         return bool(_started(held["process"]) == held["started"])
     return bool(time.time() - held["beat"] <= _STALE_S)
+
+
+def _lost(store: Store) -> str:
+    return f"another command took {store.root} over, as this one gave no sign of life: let that one end"
 
 
 def _started(process: int) -> float | None:
@@ -93,5 +98,9 @@ def _beat_on(store: Store, mine: dict[str, Any], ended: threading.Event, lost: t
                 lost.set()
                 # As Ctrl-C would: whatever the main thread waits for ends.
                 signal.pthread_kill(main, signal.SIGINT)
+                if not ended.wait(_GRACE_S):
+                    # It ignores that, as what a script starts with & does.
+                    print(f"error: {_lost(store)}", file=sys.stderr, flush=True)
+                    os._exit(1)
                 return
             _beat(store, mine)

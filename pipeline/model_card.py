@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from pipeline.card import environment
 from pipeline.dataset import sections
-from pipeline.dataset.made import Made, made
+from pipeline.dataset.made import Made, folder_name, made
 from pipeline.dataset.markdown import code, flat, plain, table
 from pipeline.dataset.statistics import Statistics, statistics
 from pipeline.store import Store
@@ -63,9 +63,10 @@ def card(
             repo=Markup(f"OWNER/{name}"),
             base=_base(run),
             outside=_names(run.outside),
-            makes_traces=run.makes_traces,
+            outside_licences=_names(f"{name} (licence: {licence})" for name, licence in run.outside.items()),
+            own=run.trains_on_own,
             benchmarks=_names(run.benchmarks),
-            standin=run.standin,
+            standin=run.standin and run.trains_on_own,
             warnings=list(_warnings(run, trained, scored)),
             data=_data(run, found, digest),
             phases=_phases(trained),
@@ -73,6 +74,7 @@ def card(
             scores=_scores(scored),
             paired=_paired(scored),
             held_out=scored.get("held_out_in_dataset"),
+            left_out=_number(scored.get("held_out_left_out")),
             licence_note=origins["licence_note"],
             sources=origins["sources"],
             terms=origins["terms"],
@@ -103,13 +105,13 @@ def _front(run: Made) -> dict[str, Any]:
     front = {
         "base_model": run.student if _ON_HUB.fullmatch(run.student) else None,
         "base_model_relation": "finetune" if _ON_HUB.fullmatch(run.student) else None,
-        "datasets": sorted(path for path in sources if _ON_HUB.fullmatch(path)),
-        "language": [code for code in run.languages if _LANGUAGE.fullmatch(code)],
+        "datasets": sorted(path for path in sources if run.trains_on_own and _ON_HUB.fullmatch(path)),
+        "language": [code for code in run.languages if run.trains_on_own and _LANGUAGE.fullmatch(code)],
         # Decided by the base model's, the data's and the teacher's terms together: nothing here knows them all.
         "license": "unknown",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "tags": ["reasoning", "distillation", "chain-of-thought", "longthought"],
+        "tags": [*(_OWN_TAGS if run.trains_on_own else ()), "longthought"],
     }
     return {key: value for key, value in front.items() if value}
 
@@ -120,7 +122,7 @@ def _base(run: Made) -> str:
 
 def _warnings(run: Made, trained: Mapping[str, Any], scored: Mapping[str, Any]) -> Iterator[str]:
     of = "of the base model, of the problems and from the teacher's terms, all below"
-    if not run.makes_traces:
+    if not run.trains_on_own:
         of = "of the base model and of the rows that it was trained on"
     yield f"no licence is named: it follows from those {of}. Decide on one before you share the weights."
     if not _told(scored, "models"):
@@ -180,6 +182,7 @@ def _checks(trained: Mapping[str, Any]) -> Markup:
     return table(("opened by", "tokens compared", "mean difference", "largest"), rows)
 
 
+_OWN_TAGS = ("reasoning", "distillation", "chain-of-thought")
 _DIFFERENCES = ("mean_difference", "largest")
 
 
@@ -222,7 +225,7 @@ def _limits(run: Made, scored: Mapping[str, Any]) -> Iterator[str]:
     if _told(scored, "models"):
         yield "Measured is what the table above says, drawn as the recipe below says; nothing is known of other tasks."
     yield "Nothing was measured of what it does with harmful requests, of its facts, or of other languages."
-    if run.makes_traces:
+    if run.trains_on_own:
         yield (
             "It learned from texts whose final answers were verified, not their thoughts: it may reason wrongly and "
             "sound sure."
@@ -237,7 +240,7 @@ def _limits(run: Made, scored: Mapping[str, Any]) -> Iterator[str]:
 def _training(run: Made) -> str:
     """The recipe's student and training, without where it ran and with folders cut to their names."""
     phases = [
-        {key: PurePath(str(value)).name if key == "dataset" else value for key, value in phase.items() if value}
+        {key: folder_name(value) if key == "dataset" else value for key, value in phase.items() if value}
         for phase in run.section("train").get("phases") or ()
     ]
     kept = {key: value for key, value in run.section("train").items() if value is not None and key not in _OPERATIONAL}

@@ -97,7 +97,8 @@ def _by_benchmark(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
 def _funnel(summaries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int, Mapping[str, int]]]:
     """What came in at each step, and what it dropped for which reason."""
     lines: list[tuple[str, int, Mapping[str, int]]] = []
-    if curated := summaries.get("curate"):
+    # Without sources it only read the benchmarks.
+    if (curated := summaries.get("curate")) and curated["in"]:
         lines.append(("rows read", curated["in"], {}))
         lines.append(("problems kept", curated["kept"], curated["dropped"]))
     if distilled := summaries.get("distill"):
@@ -106,6 +107,9 @@ def _funnel(summaries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, int, 
         lines.append(("correct", distilled["verdicts"]["correct"], others))
     if chosen := summaries.get("choose"):
         lines.append(("examples", chosen["examples"], chosen["dropped"]))
+    for phase in summaries.get("train", {}).get("phases", ()):
+        if phase.get("left_out"):
+            lines.append((f"packed for {phase['name']}", phase["examples"], phase["left_out"]))
     return lines
 
 

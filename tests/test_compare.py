@@ -76,6 +76,16 @@ def test_only_choose_and_train_may_differ_between_arms(tmp_path: Path, recipe: R
             runs(recipe, arms(tmp_path, arms={"x": over}))
     bare = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"benchmarks": {}})})
     one = arms(tmp_path, arms={"x": {}})
+    outside = Phase(name="only", dataset=str(tmp_path))
+    alone = recipe.model_copy(
+        update={
+            "sources": (),
+            "distill": recipe.distill.model_copy(update={"generations": ()}),
+            "train": recipe.train.model_copy(update={"phases": (outside,)}),
+        }
+    )
+    with pytest.raises(BadRecipe, match=r"arm x: the recipe has no sources to choose from"):
+        compare.plan(alone, arms=arms(tmp_path, arms={"x": {"choose": {"per_problem": 1}}}))
     with pytest.raises(BadRecipe, match="nothing to compare on"):
         compare.plan(bare, arms=one)
 

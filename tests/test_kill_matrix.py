@@ -13,8 +13,8 @@ from random import Random
 import psutil
 import pytest
 from tiny import summary
-from training_cluster import Nodes, Training, nodes, training_recipe
-from unbroken import equals_the_unbroken
+from training_cluster import Nodes, Training, below, is_rank, nodes, raylet, training_recipe
+from unbroken import equals_the_unbroken, every_step_is_told_once
 
 from cluster.training.kept import Kept
 from pipeline.store import Store
@@ -60,8 +60,7 @@ def test_a_kill(
     kind: str, moment: str, ranks: int, cluster: Nodes, path: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     drawn = Random(f"{pytestconfig.getoption('--seed')}:{kind}:{moment}:{ranks}")
-    while len(cluster.nodes) < 2:
-        cluster.add()
+    two(cluster)
     training = Training(
         path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2", "train.max_failures=0")
     )
@@ -94,8 +93,7 @@ def test_a_kill_with(
     option: str, cluster: Nodes, path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     ranks, changes, rel = OPTIONS[option]
-    while len(cluster.nodes) < 2:
-        cluster.add()
+    two(cluster)
     given = tuple(f"train.{change}" for change in changes)
     training = Training(path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2", *given))
     training.further(4)
@@ -113,8 +111,7 @@ def test_a_kill_with(
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nodes, path: Path, tmp_path: Path) -> None:
     """Files of the ranks may not be longer than 1 MB from some step on: the system's own refusal, as a full disk's."""
-    while len(cluster.nodes) < 2:
-        cluster.add()
+    two(cluster)
     training = Training(path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2",))
     training.further(6)
     for rank in cluster.workers():
@@ -130,6 +127,31 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays_good(cluster: Nod
     code, out, err = again.ended()
     assert code == 0, out + err[-3000:]
     equals_the_unbroken(path, tmp_path, summary(tmp_path, "train")["phases"][0], to=path.parent / "unbroken")
+
+
+def test_a_node_without_a_rank_is_missed_by_nobody(cluster: Nodes, path: Path, tmp_path: Path) -> None:
+    two(cluster)
+    cluster.add()
+    training = Training(path, tmp_path / "runs", address=cluster.address, overrides=("train.workers=2",))
+    training.further(6)
+    idle = [node for node in cluster.nodes if not any(map(is_rank, below(raylet(node))))]
+    assert len(idle) == 1
+    cluster.nodes.sort(key=lambda node: node is idle[0])
+    cluster.kill()
+    code, out, err = training.ended()
+    assert code == 0, out + err[-3000:]
+    phase = summary(tmp_path, "train")["phases"][0]
+    assert (phase["resumed_at"], phase["ranks"]) == ([], {"0": 2})
+    every_step_is_told_once(tmp_path, phase)
+    equals_the_unbroken(path, tmp_path, phase, to=path.parent / "unbroken")
+
+
+def two(cluster: Nodes) -> None:
+    """Two nodes, so that each has a rank."""
+    while len(cluster.nodes) > 2:
+        cluster.kill()
+    while len(cluster.nodes) < 2:
+        cluster.add()
 
 
 def wait_for(moment: str, training: Training, drawn: Random) -> None:

@@ -1,18 +1,19 @@
 """Training survives its cluster: whatever is killed, every loss and every weight is the unbroken run's."""
 
-import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import summary
-from training_cluster import Nodes, Training, nodes, training_recipe
-from unbroken import equals_the_unbroken
+from tiny import ROOT, summary
+from training_cluster import QUICK, Nodes, Training, nodes, training_recipe
+from unbroken import equals_the_unbroken, every_step_is_told_once
 
 pytestmark = pytest.mark.ray
 
@@ -86,13 +87,24 @@ def test_an_interrupt_is_one_line_and_an_export_that_fails_is_done_again_without
     equals_the_unbroken(path, tmp_path, phase, rows=12, falls_to=0.98)
 
 
-def every_step_is_told_once(folder: Path, phase: dict[str, Any]) -> None:
-    """Whoever watched sees one curve, whatever was lost on the way."""
-    (events,) = (folder / "runs" / "made" / "events").glob("train-*.jsonl")
-    told = [json.loads(line) for line in events.read_text().splitlines()]
-    steps = [line for line in told if line["event"] == "step"]
-    assert [line["step"] for line in steps] == list(range(1, phase["steps"] + 1))
-    assert [line["loss"] for line in steps] == pytest.approx(phase["losses"])
+def test_what_watches_lies_beside_the_driver(cluster: Nodes) -> None:
+    """And is not lost with some worker's node: soft, one in three would lie elsewhere."""
+    code = """
+import ray
+from cluster.placement import beside_driver
+ray.init(log_to_driver=False)
+class Lies:
+    def where(self):
+        return ray.get_runtime_context().get_node_id()
+lie = ray.remote(num_cpus=0)(Lies).options(scheduling_strategy=beside_driver())
+actors = [lie.remote() for _ in range(12)]
+print("all beside:", {ray.get(actor.where.remote()) for actor in actors} == {ray.get_runtime_context().get_node_id()})
+"""
+    environment = os.environ | QUICK | {"RAY_ADDRESS": cluster.address}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert "all beside: True" in ended.stdout, ended.stdout + ended.stderr[-2000:]
 
 
 def since(what: str, do: Any) -> None:

@@ -82,3 +82,19 @@ def test_a_command_whose_run_was_taken_over_ends_and_leaves_the_others_lock(
     with pytest.raises(Stop, match="another command took"):
         work()
     assert json.loads((tmp_path / "lock.json").read_text()) == other
+
+
+def test_a_command_that_ignores_interrupts_ends_too(tmp_path: Path) -> None:
+    """As a script's `command &` has it from its shell."""
+    quick = "import signal\nfrom pipeline import lock\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    quick += "lock._BEAT_S, lock._GRACE_S = 0.05, 0.2\n"
+    command = [sys.executable, "-c", quick + HOLD, str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    other = {"command": "jobs.run", "machine": "another-machine", "process": 1, "started": 0.0, "beat": time.time()}
+    while process.poll() is None:
+        Store(str(tmp_path)).write_json("lock.json", other)
+        time.sleep(0.02)
+    _, err = process.communicate()
+    assert (process.returncode, err.count("another command took")) == (1, 1)

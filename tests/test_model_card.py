@@ -46,7 +46,10 @@ def store(tmp_path: Path) -> Store:
     store = made_run(tmp_path)
     train = {
         "lr": 1e-5,
-        "phases": [{"name": "distil", "generations": ["long"], "dataset": "/home/somebody/secret/own"}],
+        "phases": [
+            {"name": "format", "dataset": "s3://bucket/secret/own?endpoint_override=10.0.0.1:9000", "licence": "MIT"},
+            {"name": "distil", "generations": ["long"]},
+        ],
     }
     recipe = {**RECIPE, "train": {**train, "watch": {"mlflow": {"uri": "http://10.0.0.1"}}}}
     recipe |= {"evaluate": {"benchmarks": {"aime": {"format": "hf", "path": "made/aime"}}}}
@@ -108,7 +111,7 @@ def test_the_lineage_is_told(store: Store) -> None:
     for line in expected:
         assert line in lines, line
     assert "commit abc123 (ray 1.2.3), seed 3" in text
-    assert "None of these problems is in the training data." in text
+    assert "None of these problems is in the training data that was made for it." in text
     assert "Nothing is known of the licence of more&#124;sums" in text
     assert "lr: 1.0e-05" in text
     rendered = str(MarkdownIt("gfm-like", {"linkify": False}).render(text))
@@ -131,18 +134,26 @@ def test_what_was_not_measured_is_said_and_told_once_it_is(store: Store) -> None
 
 
 def test_rows_from_outside_are_told_from_those_that_were_verified(store: Store) -> None:
-    write_card(store, trained=TRAINED, scored=SCORED)
+    write_card(store, trained=TRAINED, scored={**SCORED, "held_out_left_out": 1234})
     mixed = store.read_text("model/README.md")
     assert "long thoughts that a teacher wrote" in mixed
-    assert "It was trained on the rows of own as they came: nothing here wrote or verified them" in mixed
-    assert "Rows with a problem of aime in them, by its words or its numbers, were left out." in mixed
+    assert "the rows of own (licence: MIT) as they came: nothing here wrote or verified them" in mixed
+    assert "Rows in which a problem of aime was found were left out" in mixed
+    assert "1,234 of the rows from outside held one of these problems" in mixed
+    assert "None of these problems is in the training data that was made for it." in mixed
     recipe = yaml.safe_load(store.read_text("recipe.yaml"))
-    store.write_bytes("recipe.yaml", yaml.safe_dump(recipe | {"sources": [], "evaluate": {}}).encode())
+    only = {**recipe["train"], "phases": [{"name": "format", "dataset": "/home/me/own"}]}
+    # Sources are named, and not trained on.
+    changed = {**recipe, "train": only, "evaluate": {}, "teacher": {"standin": {"answers": "worked"}}}
+    store.write_bytes("recipe.yaml", yaml.safe_dump(changed).encode())
     write_card(store, trained=TRAINED)
-    alone = store.read_text("model/README.md")
+    front, alone = parts(store)
     assert "made/student, trained on conversations from elsewhere: own." in alone
-    for untrue in ("teacher wrote", "were verified", "were left out", "The recipe is not known"):
+    assert "the rows of own (licence: unknown)" in alone
+    for untrue in ("teacher wrote", "were verified", "were left out", "The recipe is not known", "No model wrote"):
         assert untrue not in alone
+    assert front["tags"] == ["longthought"]
+    assert "language" not in front
 
 
 def test_no_folder_and_no_address_of_the_maker_is_told(store: Store) -> None:

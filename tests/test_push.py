@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_hub import TOKEN, FakeHub
 from made_dataset import made_run
 from tiny import ROOT
@@ -174,6 +175,14 @@ def test_a_model_that_lacks_a_file_or_is_not_done_is_refused(
     assert "check: the base model's licence" in out
     assert "check: the licence of some rows is 'unknown'" in out
     assert "nothing is known" in refused(trained.root, "me/student", "--model", "--public", capsys=capsys)[1]
+    outside = Store(str(tmp_path / "outside"))
+    for name in (*trained.names_below("model"), "recipe.yaml"):
+        outside.write_bytes(name, b"".join(trained.read_blocks(name)))
+    for licence, told in ((None, 1), ("MIT", 0)):
+        phases = [{"name": "only", "dataset": "/home/me/rows", "licence": licence}]
+        outside.write_bytes("recipe.yaml", yaml.safe_dump({"name": "made", "train": {"phases": phases}}).encode())
+        push.main([outside.root, "me/student", "--model", "--dry-run"])
+        assert capsys.readouterr().out.count("check: the licence of some rows is 'unknown'") == told
     half = Store(str(tmp_path / "half"))
     for name in ("recipe.yaml", "model/step.json", "model/config.json", "model/README.md"):
         half.write_bytes(name, b"".join(trained.read_blocks(name)))

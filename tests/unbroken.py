@@ -123,5 +123,14 @@ def every_example_once_an_epoch(run: Path, taken: list[list[int]], rows: int) ->
         assert sorted(int(example.rpartition(":")[2]) for example in seen) == list(range(rows))
 
 
+def every_step_is_told_once(folder: Path, phase: dict[str, Any]) -> None:
+    """Whoever watched sees one curve, whatever was lost on the way."""
+    (events,) = (folder / "runs" / "made" / "events").glob("train-*.jsonl")
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    steps = [line for line in told if line["event"] == "step"]
+    assert [line["step"] for line in steps] == list(range(1, phase["steps"] + 1))
+    assert [line["loss"] for line in steps] == pytest.approx(phase["losses"])
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

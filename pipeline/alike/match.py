@@ -66,13 +66,20 @@ def why(match: Match) -> str:
 
 
 def leaked(held: Sequence[Messages], *, index: Index) -> list[tuple[str, str] | None]:
-    """Of each conversation that asks or recites a held-out problem: the rule that found it, and what, in one line."""
-    prompts = [asked(messages) for messages in held]
-    traces = index.traces([said(messages) for messages in held], own=prompts)
-    found: list[tuple[str, str] | None] = []
-    for prompt, trace in zip(index.prompts(prompts), traces, strict=True):
-        told = None if trace is None else ("trace_in_benchmark", why(trace))
-        found.append(told if prompt is None else (prompt.layer, why(prompt)))
+    """Of each conversation that asks or recites a held-out problem: the rule that found it, and what, in one line.
+
+    Each message is looked at by itself: a short problem, or one in other words, is not found inside a longer text.
+    """
+    prompts = [(number, text) for number, messages in enumerate(held) for text in asked(messages)]
+    replies = [(number, text) for number, messages in enumerate(held) for text in said(messages)]
+    own = ["\n\n".join(asked(held[number])) for number, _ in replies]
+    found: list[tuple[str, str] | None] = [None] * len(held)
+    for (number, _), match in zip(replies, index.traces([text for _, text in replies], own=own), strict=True):
+        if match is not None:
+            found[number] = ("trace_in_benchmark", why(match))
+    for (number, _), match in zip(prompts, index.prompts([text for _, text in prompts]), strict=True):
+        if match is not None:
+            found[number] = (match.layer, why(match))
     return found
 
 

@@ -63,15 +63,20 @@ class Made:
         return self.section("evaluate").get("benchmarks") or {}
 
     @property
-    def outside(self) -> list[str]:
-        """The names of data sets from outside that it was trained on as they came."""
-        phases = self.section("train").get("phases") or ()
-        return sorted({PurePath(str(phase["dataset"])).name for phase in phases if phase.get("dataset")})
+    def outside(self) -> dict[str, str]:
+        """The licence of each data set from outside that it was trained on as it came, by the data set's name."""
+        phases = (phase for phase in self._phases if phase.get("dataset"))
+        found = {folder_name(phase["dataset"]): str(phase.get("licence") or "unknown") for phase in phases}
+        return dict(sorted(found.items()))
 
     @property
-    def makes_traces(self) -> bool:
-        """Whether the recipe, if one is known, makes traces, rather than train on data sets from outside alone."""
-        return bool(self.sources) or not self.recipe
+    def trains_on_own(self) -> bool:
+        """Whether a phase, if any is known, was trained on the run's own data set."""
+        return not self._phases or any(not phase.get("dataset") for phase in self._phases)
+
+    @property
+    def _phases(self) -> Sequence[Mapping[str, Any]]:
+        return self.section("train").get("phases") or ()
 
     @property
     def student(self) -> str:
@@ -116,6 +121,11 @@ class Made:
         """A section of the recipe; empty if it has none."""
         found = self.recipe.get(name)
         return found if isinstance(found, Mapping) else {}
+
+
+def folder_name(place: object) -> str:
+    """The last part of a folder or URI: what is before it, and a URI's options, are its owner's business."""
+    return PurePath(str(place).partition("?")[0]).name
 
 
 def made(store: Store, chosen: Mapping[str, Any]) -> Made:

@@ -19,6 +19,7 @@ def _phase_name(name: str) -> str:
 class Phase(Settings):
     """One pass of training, on its own part of the data set."""
 
+    operational: ClassVar[frozenset[str]] = frozenset({"licence"})
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "schedule", "warmup", "tokens"})
 
     name: Annotated[str, AfterValidator(_phase_name)]
@@ -27,6 +28,8 @@ class Phase(Settings):
     """The generations whose chosen traces are trained on; with `dataset`, none means all of its rows."""
     dataset: str | None = None
     """A folder or URI with train-*.parquet files whose rows have `messages`; none is the run's own dataset/."""
+    licence: str | None = None
+    """Under what licence the rows of `dataset` are, told in the model's card; none is unknown."""
     epochs: int = Field(default=1, gt=0)
     """Passes over its windows."""
     tokens: int | None = Field(default=None, gt=0)
