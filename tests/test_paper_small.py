@@ -57,7 +57,7 @@ def test_the_papers_recipe_trains_a_tiny_qwen2_on_two_ranks(tmp_path: Path) -> N
 
     model = tiny_qwen2(tmp_path / "qwen2")
     exam = tmp_path / "exam.jsonl"
-    exam.write_text(json.dumps({"prompt": HELD_OUT, "answer": "11"}))
+    exam.write_text(json.dumps({"problem": HELD_OUT, "answer": "11"}))
     texts = [f"Solution {n}: {n} and {n} are {2 * n}." for n in range(40)]
     solutions = rows(tmp_path / "solutions", texts, asked=HELD_OUT)
     thoughts = rows(tmp_path / "thoughts", [f"<think>\n{n} {'and on ' * 15}\n</think>\n\n{n}" for n in range(40)])
