@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lock
 from pipeline.errors import Stop
 from pipeline.lock import locked
 from pipeline.store import Store
@@ -22,9 +21,9 @@ HOLD = (
 )
 
 
-def holder(folder: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", HOLD, str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def holder(folder: Path, *, before: str = "") -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", before + HOLD, str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
@@ -66,35 +65,18 @@ def test_another_machines_lock_holds_until_it_shows_no_sign_of_life(tmp_path: Pa
         pass
 
 
-def test_a_command_whose_run_was_taken_over_ends_and_leaves_the_others_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lock, "_BEAT_S", 0.02)
-    other = {"command": "jobs.run", "machine": "another-machine", "process": 1, "started": 0.0, "beat": time.time()}
-
-    def work() -> None:
-        with locked(Store(str(tmp_path)), command="slept"):
-            # The other one beats too.
-            for _ in range(1000):
-                Store(str(tmp_path)).write_json("lock.json", other)
-                time.sleep(0.02)
-
-    with pytest.raises(Stop, match="another command took"):
-        work()
-    assert json.loads((tmp_path / "lock.json").read_text()) == other
-
-
-def test_a_command_that_ignores_interrupts_ends_too(tmp_path: Path) -> None:
-    """As a script's `command &` has it from its shell."""
-    quick = "import signal\nfrom pipeline import lock\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    quick += "lock._BEAT_S, lock._GRACE_S = 0.05, 0.2\n"
-    command = [sys.executable, "-c", quick + HOLD, str(tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
+def test_a_command_whose_run_was_taken_over_ends_and_leaves_the_others_lock(tmp_path: Path, handler: str) -> None:
+    """Also one that ignores interrupts, as a script's `command &` does."""
+    quick = f"import signal\nfrom pipeline import lock\nsignal.signal(signal.SIGINT, signal.{handler})\n"
+    quick += "lock._BEAT_S, lock._GRACE_S = 0.05, 1.0\n"
+    process = holder(tmp_path, before=quick)
     other = {"command": "jobs.run", "machine": "another-machine", "process": 1, "started": 0.0, "beat": time.time()}
     while process.poll() is None:
+        # It shows signs of life too.
         Store(str(tmp_path)).write_json("lock.json", other)
         time.sleep(0.02)
     _, err = process.communicate()
     assert (process.returncode, err.count("another command took")) == (1, 1)
+    assert ("Stop" in err) == (handler == "default_int_handler")
+    assert json.loads((tmp_path / "lock.json").read_text()) == other
