@@ -150,6 +150,11 @@ def test_rows_from_outside_are_told_from_those_that_were_verified(store: Store) 
     front, alone = parts(store)
     assert "made/student, trained on conversations from elsewhere: own." in alone
     assert "the rows of own (licence: unknown)" in alone
+    for licences in (("MIT", None), (None, "MIT")):
+        named = [{"dataset": f"/{n}/own", "licence": licence} for n, licence in enumerate(licences)]
+        store.write_bytes("recipe.yaml", yaml.safe_dump({**changed, "train": {"phases": named}}).encode())
+        write_card(store, trained=TRAINED)
+        assert "the rows of own (licence: unknown)" in parts(store)[1]
     for untrue in ("teacher wrote", "were verified", "were left out", "The recipe is not known", "No model wrote"):
         assert untrue not in alone
     assert front["tags"] == ["longthought"]

@@ -64,9 +64,15 @@ class Made:
 
     @property
     def outside(self) -> dict[str, str]:
-        """The licence of each data set from outside that it was trained on as it came, by the data set's name."""
-        phases = (phase for phase in self._phases if phase.get("dataset"))
-        found = {folder_name(phase["dataset"]): str(phase.get("licence") or "unknown") for phase in phases}
+        """The licence of each data set from outside that it was trained on as it came, by the data set's name.
+
+        Of several folders of one name whose licences differ it is unknown.
+        """
+        found: dict[str, str] = {}
+        for phase in self._phases:
+            if phase.get("dataset"):
+                name, licence = folder_name(phase["dataset"]), str(phase.get("licence") or "unknown")
+                found[name] = licence if found.get(name, licence) == licence else "unknown"
         return dict(sorted(found.items()))
 
     @property
