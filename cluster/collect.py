@@ -8,6 +8,7 @@ from cluster.asks import Ask, Judging, read_kept
 from cluster.progress import Meter
 from pipeline.errors import Stop
 from pipeline.funnel import TraceCounts, count_traces, count_unasked
+from pipeline.judge_process import KILLED
 from pipeline.ledger import Entry, Ledger
 from pipeline.llm_judge import judged
 from pipeline.record import Trace, to_table
@@ -71,7 +72,9 @@ class Collect:
         counts.torn_files = len(ledger.torn)
         asked = [(ask.generation, ask.template) for ask in self._asks]
         counts.unasked = count_unasked(read_kept(self._store, row["problems"]), asked)
-        self._meter.add(traces=len(traces), correct=counts.verdicts["correct"])
+        rows = {f"rows/{name}": count for name, count in (counts.verdicts + counts.dropped).items()}
+        killed = sum((trace.why or "").startswith(KILLED) for trace in traces)
+        self._meter.add({**rows, "verifier_kills": killed})
         return counts
 
     def _judge(self, files: dict[str, list[Trace]], entries: dict[str, Entry]) -> int:
@@ -96,7 +99,7 @@ class Collect:
             self._store.delete(_beside(name))
         for name, traces in files.items():
             self._store.write_table(name, to_table(traces, Trace))
-        self._meter.add(parts=1)
+        self._meter.add({"parts_done": 1})
 
     def _made(self, problems: str, entries: dict[str, Entry]) -> Iterator[tuple[str, list[Trace | None]]]:
         """The unverified traces by their asks' suffix."""

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import ray
 
+from cluster.doing import doing
 from pipeline.errors import Stop
 
 Item = TypeVar("Item")
@@ -18,11 +19,13 @@ def each(items: Sequence[Item], do: Callable[[Item], Given], *, name: str, cpus:
     rows = ray.data.from_items([{"item": item} for item in items], override_num_blocks=len(items))
     rows = rows.map_batches(_one, fn_args=(do,), batch_size=1, num_cpus=cpus)
     rows.set_name(name)
-    for row in rows.iter_rows():
-        # A Stop travels as a value: raised inside a task it would reach the driver wrapped, logged and retried.
-        if isinstance(row["given"], Stop):
-            raise row["given"]
-        yield row["given"]
+    with doing(name, parts=len(items)) as progress:
+        for row in rows.iter_rows():
+            # A Stop travels as a value: raised inside a task it would reach the driver wrapped, logged and retried.
+            if isinstance(row["given"], Stop):
+                raise row["given"]
+            progress.add({"parts_done": 1})
+            yield row["given"]
 
 
 def _one(batch: dict[str, Any], do: Callable[[Any], Any]) -> dict[str, list[Any]]:

@@ -1,7 +1,7 @@
 """vLLM as an engine: AsyncLLM inside a Ray actor, on CPUs and GPUs alike."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -81,7 +81,15 @@ class Engine:
     An engine that dies or hangs is replaced, and its open calls are drawn again with their seeds.
     """
 
-    def __init__(self, settings: EngineSettings, *, model: str, identity: str) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        model: str,
+        identity: str,
+        told: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> None:
+        """`told` hears what the engine is at, about once a second."""
         self.settings = settings
         self.model = model
         self.identity = identity
@@ -96,6 +104,7 @@ class Engine:
         self._cap = Cap(least=few, most=settings.in_flight + few)
         self._gate = Gate(self._cap.limit)
         self._export = Export(identity)
+        self._told = told
         self._proven = False
         self._deaths: list[str] = []
 
@@ -201,6 +210,14 @@ class Engine:
         load = Load(open=self._gate.open, preempted=figures.preempted, cache_used=figures.cache_used)
         self._gate.limit = figures.limit = self._cap.look(load)
         self._export.tell(figures)
+        self._told(
+            {
+                "engine_draws": figures.running,
+                "engine_waiting": figures.waiting,
+                "kv_cache_used": figures.cache_used,
+                "engine_deaths": figures.deaths,
+            }
+        )
 
     async def _answer(self, chat: Chat, output: Any, prompt: Prompt) -> Answer:
         drawn = output.outputs[0]

@@ -92,7 +92,7 @@ class Generate:
     def _missing(self, calls: list[Call], known: dict[str, Entry], truncated: Truncated) -> Iterator[Call]:
         for call in calls:
             held, wanted = chain(call, known, truncated)
-            self._meter.add(reused=len(held))
+            self._meter.add({"calls/reused": len(held)})
             if wanted is not None:
                 yield call
 
@@ -105,10 +105,14 @@ class Generate:
 
     def _told(self, entry: Entry) -> None:
         self._meter.add(
-            bought=1,
-            tokens=entry.thought_tokens + entry.reply_tokens,
-            cost_usd=entry.cost_usd + entry.unsure_usd,
-            retried=entry.attempts - 1,
+            {
+                "calls/bought": 1,
+                "calls/retried": entry.attempts - 1,
+                "tokens/prompt": entry.prompt_tokens,
+                "tokens/thought": entry.thought_tokens,
+                "tokens/reply": entry.reply_tokens,
+                "cost_usd": entry.cost_usd + entry.unsure_usd,
+            }
         )
 
     async def _open(self) -> Teacher | BatchTeacher | Engine:
@@ -119,7 +123,7 @@ class Generate:
                 if isinstance(at, TeacherAt):
                     self._engine = await self._teacher(at).__aenter__()
                 else:
-                    self._engine = Engine(at.settings, model=at.model, identity=at.identity)
+                    self._engine = Engine(at.settings, model=at.model, identity=at.identity, told=self._meter.set)
             return self._engine
 
     def _teacher(self, at: TeacherAt) -> Teacher | BatchTeacher:

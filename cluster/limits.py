@@ -9,6 +9,7 @@ it has heard from them it grants nothing.
 import asyncio
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from cluster.asks import TeacherAt
+from cluster.progress import Meter
 from pipeline.errors import Stop
 from pipeline.ledger import OPEN, spent
 from pipeline.limits import Asking, Gate, Granted, Limits, LimitSettings
@@ -24,14 +26,17 @@ from pipeline.store import Store
 
 _GRACE_S = 3.0
 _AGAIN_S, _GONE_S = 0.5, 600.0
+_TELL_S = 1.0
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Keeper:
     """Keeps the limits of one run's teachers, by name."""
 
-    def __init__(self, store: Store, teachers: Sequence[TeacherAt]) -> None:
+    def __init__(self, store: Store, teachers: Sequence[TeacherAt], board: Any) -> None:
         self._store = store
+        self._meter = Meter(board)
+        self._told_at = 0.0
         now = time.monotonic()
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
         budget_usd = teachers[0].budget_usd
@@ -58,6 +63,9 @@ class Keeper:
         for limits in self._limits.values():
             limits.forget_silent(now)
         granted = self._limits[teacher].exchange(asking, now)
+        self._meter.add(Counter(f"requests/{teacher}/{outcome.kind}" for outcome in asking.outcomes))
+        if asking.closing or now - self._told_at > _TELL_S:
+            self._tell(now)
         if self._money is not None and self._money.unsaved:
             self._save(self._money)
         return granted
@@ -68,6 +76,20 @@ class Keeper:
         if self._money is not None:
             self._money.close_idle(spent(self._store).by_caller)
             self._save(self._money)
+
+    def _tell(self, now: float) -> None:
+        self._told_at = now
+        figures: dict[str, float] = {
+            f"{name}/{teacher}": value
+            for teacher, limits in self._limits.items()
+            for name, value in limits.figures().items()
+        }
+        if (money := self._money) is not None:
+            figures["budget_usd/ceiling"] = money.budget_usd
+            figures["budget_usd/reserved"] = money.reserved_usd
+            figures["budget_usd/settled"] = money.charged_usd - money.reserved_usd
+        self._meter.set(figures)
+        self._meter.flush()
 
     def _save(self, money: Money) -> None:
         charges = money.open_charges()
@@ -97,9 +119,9 @@ class RayOffice:
             await asyncio.sleep(_AGAIN_S)
 
 
-def keeper_of(teachers: Sequence[TeacherAt], store: Store, *, name: str) -> Any:
-    """A keeper that has read what was spent before. Raises Stop when that can't be read."""
-    keeper = Keeper.options(name=name).remote(store, teachers)  # type: ignore[attr-defined]
+def keeper_of(teachers: Sequence[TeacherAt], store: Store, board: Any, *, name: str) -> Any:
+    """A keeper that has read what was spent before, and tells the board. Raises Stop when that can't be read."""
+    keeper = Keeper.options(name=name).remote(store, teachers, board)  # type: ignore[attr-defined]
     try:
         ray.get(keeper.ready.remote())
     except RayActorError as error:

@@ -4,8 +4,9 @@ import contextlib
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ray
@@ -13,32 +14,67 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cluster.doing import Doing, doing
+from cluster.metrics import Exported
 from cluster.placement import beside_driver
 from cluster.session import is_terminal
 
 _REPORT_S = 0.5
+_EXPORT_S = 1.0
+_LOOK_S = 2.0
 _LINE_EVERY_S = 10.0
+_SILENT_S = 30.0
 
 
 @ray.remote(num_cpus=0)
 class Board:
-    """Adds up what all actors report. Only shown, never counted on: summaries come from the files."""
+    """Adds up what all actors report, and exports it. Only shown, never counted on: summaries come from the files."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+    def __init__(self, run: str, step: str, parts: int | None = None) -> None:
+        self._counts: Counter[str] = Counter() if parts is None else Counter(parts_done=0)
+        self._now: dict[str, tuple[float, Mapping[str, Any]]] = {}
+        self._exported = Exported(run, step)
+        self._due = 0.0
+        self.set({"step_active": 1} | ({} if parts is None else {"parts": parts}))
 
     def add(self, counts: Mapping[str, float]) -> None:
         """Add figures by name."""
         self._counts.update(counts)
+        self._export()
 
-    def set(self, figures: Mapping[str, float]) -> None:
-        """Replace figures by name."""
-        for name, figure in figures.items():
-            self._counts[name] = figure  # type: ignore[assignment]
+    def set(self, figures: Mapping[str, Any], source: str = "") -> None:
+        """Replace a source's figures of this moment by name; those of several sources are put together."""
+        _, before = self._now.get(source, (0.0, {}))
+        self._now[source] = (time.monotonic(), {**before, **figures})
+        self._export()
 
-    def read(self) -> dict[str, float]:
+    def read(self) -> dict[str, Any]:
         """All figures so far."""
-        return dict(self._counts)
+        self._due = 0.0
+        return self._export()
+
+    def _export(self) -> dict[str, Any]:
+        now = time.monotonic()
+        if now < self._due:
+            return {}
+        self._due = now + _EXPORT_S
+        # What an actor said last that is gone by now holds no more.
+        live = [figures for source, (at, figures) in self._now.items() if not source or now - at < _SILENT_S]
+        figures = {**self._counts, **together(live)}
+        self._exported.tell(figures)
+        return figures
+
+
+def together(each: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of several sources as one: sums, but the largest of shares (`..._used`)."""
+    figures: dict[str, Any] = {}
+    for one in each:
+        for name, value in one.items():
+            if name not in figures:
+                figures[name] = value
+            else:
+                figures[name] = max(figures[name], value) if name.endswith("_used") else figures[name] + value
+    return figures
 
 
 def warn(text: str) -> None:
@@ -51,14 +87,19 @@ class Meter:
 
     def __init__(self, board: Any) -> None:
         self._board = board
+        self._source = uuid.uuid4().hex
         self._counts: Counter[str] = Counter()
         self._sent = time.monotonic()
 
-    def add(self, **counts: float) -> None:
+    def add(self, counts: Mapping[str, float]) -> None:
         """Add figures by name."""
         self._counts.update(counts)
         if time.monotonic() - self._sent > _REPORT_S:
             self.flush()
+
+    def set(self, figures: Mapping[str, float]) -> None:
+        """Replace what this actor says of this moment; it must be said again within half a minute to hold."""
+        self._board.set.remote(dict(figures), self._source)
 
     def flush(self) -> None:
         """Send what is not sent yet."""
@@ -69,38 +110,49 @@ class Meter:
 
 
 @contextlib.contextmanager
-def watched(title: str, *, line: Callable[[Mapping[str, float], float], str]) -> Iterator[Any]:
+def watched(
+    run: str, step: str, *, line: Callable[[Mapping[str, float], float], str], parts: int | None = None
+) -> Iterator[Any]:
     """A board for the length of the block, shown live on a terminal and as a line every 10 s elsewhere.
 
     `line` makes the text from the figures and the seconds since the start.
     """
-    board = Board.options(scheduling_strategy=beside_driver()).remote()  # type: ignore[attr-defined]
-    ended = threading.Event()
-    show = threading.Thread(target=_show, args=(title, board, line, ended), daemon=True)
-    show.start()
-    try:
-        yield board
-    finally:
-        ended.set()
-        show.join(timeout=10)
-        ray.kill(board)
+    with unseen(run, step, parts=parts) as board, doing(step) as mine:
+        ended = threading.Event()
+        show = threading.Thread(target=_show, args=(f"{run} {step}", board, line, ended, mine), daemon=True)
+        show.start()
+        try:
+            yield board
+        finally:
+            ended.set()
+            show.join(timeout=10)
 
 
 @contextlib.contextmanager
-def unseen() -> Iterator[Any]:
-    """A board for the length of the block that is shown to nobody."""
-    board = Board.options(scheduling_strategy=beside_driver()).remote()  # type: ignore[attr-defined]
+def unseen(run: str, step: str, *, parts: int | None = None) -> Iterator[Any]:
+    """A board for the length of the block that is shown to nobody here; its metrics are exported."""
+    on = {"name": f"{run}-{step}-board".replace(" ", "-"), "scheduling_strategy": beside_driver()}
+    board = Board.options(**on).remote(run, step, parts)  # type: ignore[attr-defined]
     try:
         yield board
     finally:
         ray.kill(board)
 
 
-def _show(title: str, board: Any, line: Callable[[Mapping[str, float], float], str], ended: threading.Event) -> None:
+def _show(
+    title: str,
+    board: Any,
+    line: Callable[[Mapping[str, float], float], str],
+    ended: threading.Event,
+    mine: Doing,
+) -> None:
     started = time.monotonic()
 
     def text() -> str:
-        return f"{title}: {line(ray.get(board.read.remote(), timeout=30), time.monotonic() - started)}"
+        figures = ray.get(board.read.remote(), timeout=30)
+        mine.figures.update(figures)
+        mine.line = line(figures, time.monotonic() - started)
+        return f"{title}: {mine.line}"
 
     with contextlib.suppress(ray.exceptions.RayError):
         if is_terminal():
@@ -110,6 +162,10 @@ def _show(title: str, board: Any, line: Callable[[Mapping[str, float], float], s
                     live.update(Text(text()))
                 live.update(Text(text()))
             return
-        while not ended.wait(_LINE_EVERY_S):
-            print(text(), file=sys.stderr, flush=True)
+        printed = time.monotonic()
+        while not ended.wait(_LOOK_S):
+            said = text()
+            if time.monotonic() - printed >= _LINE_EVERY_S:
+                printed = time.monotonic()
+                print(said, file=sys.stderr, flush=True)
         print(text(), file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Connect to Ray, or start one on this machine. The only reader of environment variables."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -15,6 +16,8 @@ from ray._private import auto_init_hook
 
 from pipeline.errors import Stop
 from pipeline.settings import Settings
+
+_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 class ClusterSettings(Settings):
@@ -74,8 +77,8 @@ def never_again() -> None:
 
 
 def dashboard_url() -> str | None:
-    """The dashboard's address, or None if there is none."""
-    url = ray._private.worker.get_dashboard_url()
+    """The dashboard's address, or None if there is none, or no connection."""
+    url = ray._private.worker.get_dashboard_url() if ray.is_initialized() else None
     return f"http://{url}" if url else None
 
 
@@ -109,7 +112,14 @@ def _content(file: str) -> str | None:
 
 def in_submitted_job() -> bool:
     """Whether this process is the driver of a submitted Ray job."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return _SUBMITTED in os.environ
+
+
+def job_id() -> str | None:
+    """The submitted Ray job that this process is the driver of, or None."""
+    config = json.loads(os.environ.get(_SUBMITTED, "{}"))
+    name: str | None = config.get("metadata", {}).get("job_submission_id")
+    return name
 
 
 def cores() -> int:

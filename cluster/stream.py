@@ -66,7 +66,7 @@ def stream(
     problems = _problems_each(parts, store)
     every = [each for ask in asks for each in ask.every]
     callers = [*asks, judging.ask] if judging is not None else asks
-    with _keeper(callers, store, name=name) as keeper, groups_freed():
+    with _keeper(callers, store, board, name=name) as keeper, groups_freed():
         for ask in asks:
             made = (store, ask, invocation, board, keeper)
             draws = sum(each.generation.draws for each in ask.every)
@@ -97,13 +97,13 @@ def stream(
 
 
 @contextlib.contextmanager
-def _keeper(asks: Sequence[Ask], store: Store, *, name: str) -> Iterator[Any]:
+def _keeper(asks: Sequence[Ask], store: Store, board: Any, *, name: str) -> Iterator[Any]:
     """The keeper of the teachers' limits for the length of the block, or None when nobody asks a teacher."""
     teachers = {ask.engine.name: ask.engine for ask in asks if isinstance(ask.engine, TeacherAt)}
     if not teachers:
         yield None
         return
-    keeper = keeper_of(list(teachers.values()), store, name=f"{name}-limits")
+    keeper = keeper_of(list(teachers.values()), store, board, name=f"{name}-limits")
     try:
         yield keeper
         ray.get(keeper.settle.remote())

@@ -27,23 +27,23 @@ class Figures:
 
 
 _NOW = {
-    "running": ("engine_draws_running", "Draws that the engine computes"),
-    "waiting": ("engine_draws_waiting", "Draws that wait inside the engine"),
-    "cache_used": ("engine_kv_cache_used", "Share of the key-value cache in use, 0 to 1"),
-    "limit": ("engine_draws_limit", "Draws that the engine may have at once"),
+    "running": ("longthought_engine_draws_running", "Draws that the engine computes"),
+    "waiting": ("longthought_engine_draws_waiting", "Draws that wait inside the engine"),
+    "cache_used": ("longthought_engine_kv_cache_used", "Share of the key-value cache in use, 0 to 1"),
+    "limit": ("longthought_engine_draws_limit", "Draws that the engine may have at once"),
 }
 _SINCE = {
-    "steps": ("engine_steps", "Steps of the engine"),
-    "prompt": ("engine_prompt_tokens", "Prompt tokens, cached ones included"),
-    "cached": ("engine_prompt_tokens_cached", "Prompt tokens found in the prefix cache"),
-    "generated": ("engine_generated_tokens", "Tokens drawn"),
-    "preempted": ("engine_preemptions", "Draws thrown out of the cache and computed again"),
-    "deaths": ("engine_deaths", "Engines that died or hung and were replaced"),
+    "steps": ("longthought_engine_steps", "Steps of the engine"),
+    "prompt": ("longthought_engine_prompt_tokens", "Prompt tokens, cached ones included"),
+    "cached": ("longthought_engine_prompt_tokens_cached", "Prompt tokens found in the prefix cache"),
+    "generated": ("longthought_engine_generated_tokens", "Tokens drawn"),
+    "preempted": ("longthought_engine_preemptions", "Draws thrown out of the cache and computed again"),
+    "deaths": ("longthought_engine_deaths", "Engines that died or hung and were replaced"),
 }
 
 
 class Export:
-    """Figures as Ray metrics (`ray_engine_...` in Prometheus), tagged with the model.
+    """Figures as Ray metrics (`ray_longthought_engine_...` in Prometheus), tagged with the model.
 
     vLLM's own way, RayPrometheusStatLogger, needs Ray Serve and its packages, and costs a call for every token.
     """

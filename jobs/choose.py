@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from cluster.choosing import CHOICES, FAILED, Choosing, choose, forget
+from cluster.doing import told_rows
 from cluster.session import session
 from jobs.curate import held_out, index_over
 from jobs.job import Job, Plan, Summary, main, number, previous
@@ -70,6 +71,7 @@ def work(recipe: Recipe) -> Summary:
             leaks=partial(recited, index=index_over(recipe, store)),
             begin=partial(_begin, steps.choose),
         )
+    told_rows("choose", {"chosen": figures.counts["examples"], **figures.dropped})
     summary = figures.as_json()
     store.write_json("dataset/dataset_info.json", llama_factory(recipe.name))
     write_card(store, chosen=summary)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cluster.curation import Curation, all_there, compared, counted, read, sample, settled, shard_name, small
+from cluster.doing import told_rows
 from cluster.each import each
 from cluster.session import session
 from jobs.draws import nothing_new
@@ -100,6 +101,7 @@ def _problems(recipe: Recipe, to: Curation) -> tuple[ProblemCounts, Summary]:
     held_out = held_out_problems(recipe, to.store)
     told = _made(recipe, to, held_out)
     counts = counted(to, to.folder)
+    told_rows("curate", {"kept": counts.kept, **counts.dropped})
     all_there(to, counts)
     if held_out:
         matched = sum(number for layer, number in counts.dropped.items() if "benchmark" in layer)

@@ -13,6 +13,8 @@ from jobs.steps import store_of
 from jobs.teachers import judging_of, teachers_at
 from pipeline.funnel import TraceCounts
 
+_JUDGED = ("correct", "wrong", "undecided")
+
 
 def drawn(
     recipe: Recipe,
@@ -32,7 +34,11 @@ def drawn(
     """
     if not parts:
         return
-    live = watched(f"{recipe.name} {title}", line=LiveLine(len(parts))) if shown else unseen()
+    size = len(parts)
+    if shown:
+        live = watched(recipe.name, title, line=LiveLine(size), parts=size)
+    else:
+        live = unseen(recipe.name, title, parts=size)
     with teachers_at(recipe, of) as teachers, live as board:
         yield from stream(
             parts,
@@ -71,11 +77,13 @@ class LiveLine:
         self._total = total
 
     def __call__(self, figures: Mapping[str, float], seconds: float) -> str:
-        parts, bought, reused = (figures.get(name, 0) for name in ("parts", "bought", "reused"))
+        parts, bought, reused = (figures.get(name, 0) for name in ("parts_done", "calls/bought", "calls/reused"))
+        tokens = sum(figures.get(f"tokens/{kind}", 0) for kind in ("thought", "reply"))
+        correct, traces = figures.get("rows/correct", 0), sum(figures.get(f"rows/{name}", 0) for name in _JUDGED)
         left = f"{(self._total - parts) * seconds / parts:,.0f} s left" if parts else "time left unknown"
         return (
             f"shards {parts:g}/{self._total}  calls {bought:,.0f} bought {reused:,.0f} reused  "
-            f"{figures.get('tokens', 0) / max(seconds, 1e-9):,.0f} tokens/s  "
-            f"correct {figures.get('correct', 0):,.0f}/{figures.get('traces', 0):,.0f}  "
+            f"{tokens / max(seconds, 1e-9):,.0f} tokens/s  "
+            f"correct {correct:,.0f}/{traces:,.0f}  "
             f"{usd(figures.get('cost_usd', 0.0))}  {left}"
         )

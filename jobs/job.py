@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster.doing import reported
 from cluster.session import in_submitted_job
 from jobs.recipe import Recipe
 from jobs.recipe_file import load
@@ -66,7 +67,8 @@ def begin(job: Job, recipe: Recipe, *, dry_run: bool) -> None:
     if dry_run:
         show(f"{job.name} would", job.plan(recipe))
         return
-    with locked(store_of(recipe), command=f"jobs.{job.name}"):
+    store, command = store_of(recipe), f"jobs.{job.name}"
+    with locked(store, command=command), reported(store, run=recipe.name, command=command):
         run(job, recipe)
 
 

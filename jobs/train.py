@@ -117,7 +117,7 @@ def _trained(recipe: Recipe, phase: Prepared, *, by: "Sequence[Opener]") -> dict
     store, plan_ = store_of(recipe), phase.plan
     if lineage.state(store, phase.export_to, fingerprint=phase.fingerprint) != "done":
         with watching(recipe, plan_) as inbox:
-            with watched(f"{recipe.name} train", line=_live) as board:
+            with watched(recipe.name, "train", line=_live) as board:
                 fit(plan_, name=phase.name, folder="checkpoints", board=board, inbox=inbox)
             # While there are checkpoints to export it from again.
             opened = _opened(recipe, store, phase.export_to, by=by)

@@ -17,6 +17,8 @@ import orjson
 
 WALL_FACTOR = 2.5
 """A judge may take this many times its CPU seconds on the clock: it shares its cores."""
+KILLED = "the judge "
+"""How every reason begins that a row has when it killed its judge."""
 _FRESH_AFTER = 20_000
 _REASONS = {
     signal.SIGPROF: "the judge ran past {cpu_s:g} s of CPU time",

@@ -233,13 +233,29 @@ class Limits:
         self.stop = ""
         self._grants_from = grants_from
         self._open: dict[str, tuple[int, ...]] = {}
+        self._waiting: dict[str, int] = {}
         self._heard: dict[str, float] = {}
 
     def exchange(self, asking: Asking, now: float) -> Granted:
         """Take in what a caller says, and grant what may start."""
         self._listen(asking, now)
+        granted = self._answer(asking, now)
+        self._waiting[asking.caller] = len(asking.wants) - len(granted.endpoints)
         if asking.closing:
             self._open.pop(asking.caller, None)
+            self._waiting.pop(asking.caller, None)
+        return granted
+
+    def figures(self) -> dict[str, int]:
+        """Requests that are open, that wait, and the most that may be open."""
+        return {
+            "requests_open": sum(map(self.open_at, range(len(self.gates)))),
+            "requests_waiting": sum(self._waiting.values()),
+            "requests_limit": sum(int(gate.window.limit) for gate in self.gates if not gate.unusable),
+        }
+
+    def _answer(self, asking: Asking, now: float) -> Granted:
+        if asking.closing:
             return Granted()
         if self.stop:
             return Granted(stop=self.stop)
@@ -261,6 +277,7 @@ class Limits:
             if now - heard > _SILENT_S:
                 del self._heard[caller]
                 self._open.pop(caller, None)
+                self._waiting.pop(caller, None)
                 if self.money is not None:
                     self.money.lose(caller)
 

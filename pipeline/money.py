@@ -31,6 +31,11 @@ class Money:
         """What is spent and reserved in all."""
         return self._total
 
+    @property
+    def reserved_usd(self) -> float:
+        """What open calls may still cost."""
+        return sum(self._live.values())
+
     def note(self, caller: str, settled: float, reserved: float, *, closing: bool = False) -> None:
         """Take in what a caller has settled and reserved; a closing one has nothing open."""
         self._charge(caller, settled + reserved)

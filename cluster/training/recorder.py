@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from cluster import doing
 from cluster.packs import Windows
 from cluster.placement import beside_driver
 from cluster.progress import warn
@@ -135,6 +136,7 @@ class Recorder:
         self._events.add(event, step, figures)
 
     def _show(self, step: int, figures: Mapping[str, float]) -> None:
+        doing.told("train", {"step": step, **figures})
         for tracker in self._trackers:
             tracker.log(step, figures)
 

@@ -14,6 +14,7 @@ import ray
 
 from cluster.asks import TeacherAt
 from cluster.limits import RayOffice, keeper_of
+from cluster.progress import unseen
 from cluster.session import ClusterSettings, session
 from cluster.standin import standin
 from jobs.benches.buying import Bought, bare, bought, calls_of, ours, warm_up
@@ -86,11 +87,12 @@ def _limited() -> Result:
         standin(StandinSettings(latency_s=0.5), host="127.0.0.1") as base_url,
         tempfile.TemporaryDirectory() as folder,
         session(ClusterSettings(local_cpus=2, dashboard=False)),
+        unseen("bench", "limits") as board,
     ):
         limits = LimitSettings(requests_per_minute=_PER_MINUTE)
         settings = TeacherSettings(model="stand-in", base_url=base_url, limits=limits, actors=2)
         teacher = TeacherAt(settings, settings.at(), None)
-        keeper = keeper_of([teacher], Store(folder), name="bench-limits")
+        keeper = keeper_of([teacher], Store(folder), board, name="bench-limits")
         calls = calls_of(_LIMITED_CALLS)
         halves = [Caller.remote(teacher, keeper, half) for half in (calls[::2], calls[1::2])]  # type: ignore[attr-defined]
         made: list[Bought] = ray.get([caller.buy.remote() for caller in halves])
