@@ -154,6 +154,25 @@ def job_id() -> str | None:
     return name
 
 
+def job_address(given: str | None) -> str:
+    """The dashboard that jobs are submitted to: what is given, else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.
+
+    Raises Stop without one. Ray's own client would let the variables win over what is given: they are taken away.
+    """
+    said = [os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")]
+    address = given or next((each for each in said if each), None)
+    if address is None:
+        raise Stop("no cluster is named: give --address http://HEAD:8265, or set RAY_API_SERVER_ADDRESS")
+    if not address.startswith(("http://", "https://")):
+        raise Stop(f"--address {address} is no dashboard's: write http://HEAD:8265, the port that the dashboard is on")
+    return address.rstrip("/")
+
+
+def variable(name: str) -> str | None:
+    """An environment variable's value, to be passed on to a submitted job."""
+    return os.environ.get(name)
+
+
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
