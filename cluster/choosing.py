@@ -19,6 +19,7 @@ import ray
 
 from cluster.each import each
 from cluster.models import tokenizer_of
+from cluster.placement import on
 from pipeline.alike.match import Matched
 from pipeline.choose import ChooseSettings
 from pipeline.choosing.bounds import DIMENSIONS
@@ -91,7 +92,7 @@ def choose(
 
     for _ in each(_missing(what, names, what.candidates), judged, name=f"{what.name}-judge"):
         pass
-    found = ray.get(ray.remote(num_cpus=1)(_select).remote(what, names))
+    found = ray.get(ray.remote(num_cpus=1, **on("cpu"))(_select).remote(what, names))
     if isinstance(found, Stop):
         raise found
     begin()

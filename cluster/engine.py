@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cluster.admission import Cap, Gate, Load
 from cluster.models import local_path
-from cluster.placement import bundles, in_group
+from cluster.placement import bundles, in_group, on
 from cluster.session import cores
 from cluster.templates import BadPrompt, Chat, Prompt
 from cluster.vllm_life import Died, Life, unusable
@@ -251,7 +251,7 @@ def actor_options(settings: EngineSettings) -> dict[str, Any]:
         wanted = bundles(gpus=settings.tensor_parallel, cpus=settings.cpus)
         return {"num_cpus": settings.cpus, "num_gpus": 0, "ray_remote_args_fn": partial(in_group, wanted)}
     if settings.device == "gpu":
-        return {"num_cpus": settings.cpus, "num_gpus": 1}
+        return {"num_cpus": settings.cpus, "num_gpus": 1, **on("engines")}
     env = {
         # Ray and other actors share the cores: vLLM must not pin itself to some of them.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -261,7 +261,7 @@ def actor_options(settings: EngineSettings) -> dict[str, Any]:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
-    return {"num_cpus": settings.cpus, "runtime_env": {"env_vars": env}}
+    return {"num_cpus": settings.cpus, "runtime_env": {"env_vars": env}, **on("engines")}
 
 
 def engine_args(settings: EngineSettings, model: str) -> dict[str, Any]:

@@ -4,14 +4,33 @@ Seen at work only as far as a machine without GPUs allows: the options and the g
 """
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+Work = Literal["cpu", "engines", "training"]
+"""What a node is for: calls, verification and all else that takes CPUs; vLLM; ranks."""
+
 _made: list[PlacementGroup] = []
+_labels: dict[Work, Mapping[str, str]] = {}
+
+
+def keep_apart(labels: Mapping[Work, Mapping[str, str]]) -> None:
+    """From now on this driver puts each kind of work on nodes with these Ray labels; empty ones mean any node."""
+    _labels.update(labels)
+
+
+def labels_of(work: Work) -> Mapping[str, str]:
+    """The Ray labels of the nodes that a kind of work goes to."""
+    return _labels.get(work, {})
+
+
+def on(work: Work) -> dict[str, Any]:
+    """The remote options that put a task or an actor on the nodes for its kind of work; none where all are alike."""
+    return {"label_selector": dict(labels_of(work))} if labels_of(work) else {}
 
 
 def beside_driver() -> NodeAffinitySchedulingStrategy:
@@ -32,7 +51,8 @@ def in_group(wanted: list[dict[str, float]]) -> dict[str, Any]:
 
     PACK: on one node if there is room, on several if not. Called by Ray Data in the driver for every actor.
     """
-    group = placement_group(wanted, strategy="PACK")
+    labels = [dict(labels_of("engines")) for _ in wanted] if labels_of("engines") else None
+    group = placement_group(wanted, strategy="PACK", bundle_label_selector=labels)
     _made.append(group)
     return {
         "scheduling_strategy": PlacementGroupSchedulingStrategy(

@@ -11,13 +11,34 @@ from pathlib import Path
 
 import ray
 import ray.data
-from pydantic import Field
+from pydantic import Field, model_validator
 from ray._private import auto_init_hook
 
+from cluster.placement import keep_apart
 from pipeline.errors import Stop
 from pipeline.settings import Settings
 
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+class NodesSettings(Settings):
+    """Ray labels of the nodes that each kind of work goes to, as the files in cluster/deploy/ set them.
+
+    Either none has labels, or all three have labels of the same names: then each lands on its own nodes.
+    """
+
+    cpu: dict[str, str] = {}
+    """Calls of teachers, verification, and all else that takes CPUs, such as `{work: cpu}`."""
+    engines: dict[str, str] = {}
+    """vLLM, such as `{work: engines}`."""
+    training: dict[str, str] = {}
+    """The ranks of training, such as `{work: training}`."""
+
+    @model_validator(mode="after")
+    def _alike(self) -> "NodesSettings":
+        if not self.cpu.keys() == self.engines.keys() == self.training.keys():
+            raise ValueError("cpu, engines and training must have labels of the same names, or none of them any")
+        return self
 
 
 class ClusterSettings(Settings):
@@ -29,6 +50,8 @@ class ClusterSettings(Settings):
     """Logical CPUs of a Ray that is started here; none means the machine's."""
     dashboard: bool = True
     """Whether a Ray that is started here has its dashboard."""
+    nodes: NodesSettings = NodesSettings()
+    """Which nodes each kind of work goes to; none says that all are alike."""
 
 
 @contextlib.contextmanager
@@ -39,6 +62,10 @@ def session(settings: ClusterSettings) -> Iterator[None]:
         return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     _quiet()
+    nodes = settings.nodes
+    keep_apart({"cpu": nodes.cpu, "engines": nodes.engines, "training": nodes.training})
+    # Ray Data puts every task and actor of a data set there that asks for no other nodes.
+    ray.data.DataContext.get_current().execution_options.label_selector = dict(nodes.cpu) or None
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
@@ -46,12 +73,17 @@ def session(settings: ClusterSettings) -> Iterator[None]:
             _start(settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"Ray at {address}" if address else "a Ray on this machine"
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Stop(f"can't use {where}: {said}") from error
+        raise Stop(f"can't use {where}: {_said(error)}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _said(error: Exception) -> str:
+    """What Ray says in one line; which versions differ stands in its further lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines) if lines[0].lower().startswith("version mismatch") else lines[0]
 
 
 def cpus_here(settings: ClusterSettings) -> float | None:
@@ -120,6 +152,25 @@ def job_id() -> str | None:
     config = json.loads(os.environ.get(_SUBMITTED, "{}"))
     name: str | None = config.get("metadata", {}).get("job_submission_id")
     return name
+
+
+def job_address(given: str | None) -> str:
+    """The dashboard that jobs are submitted to: what is given, else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.
+
+    Raises Stop without one. Ray's own client would let the variables win over what is given: they are taken away.
+    """
+    said = [os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")]
+    address = given or next((each for each in said if each), None)
+    if address is None:
+        raise Stop("no cluster is named: give --address http://HEAD:8265, or set RAY_API_SERVER_ADDRESS")
+    if not address.startswith(("http://", "https://")):
+        raise Stop(f"--address {address} is no dashboard's: write http://HEAD:8265, the port that the dashboard is on")
+    return address.rstrip("/")
+
+
+def variable(name: str) -> str | None:
+    """An environment variable's value, to be passed on to a submitted job."""
+    return os.environ.get(name)
 
 
 def cores() -> int:

@@ -10,9 +10,9 @@ from functools import partial
 
 from cluster.choosing import CHOICES, FAILED, Choosing, choose, forget
 from cluster.doing import told_rows
-from cluster.session import session
 from jobs.curate import held_out, index_over
 from jobs.job import Job, Plan, Summary, main, number, previous
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
 from pipeline.alike.match import recited
@@ -63,7 +63,7 @@ def work(recipe: Recipe) -> Summary:
         name=f"{recipe.name}-choose",
         fingerprint=steps.choose.fingerprint[:12],
     )
-    with session(recipe.cluster), explained(what):
+    with connected(recipe, "choose"), explained(what):
         figures = choose(
             what,
             held_out=held_out(recipe, store),

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cluster.models import probe
-from cluster.session import session
 from jobs import choose, curate, distill, evaluate, train
 from jobs.arms import Arms, Run, base_run, load_arms, runs
 from jobs.compared import compared, markdown
 from jobs.job import Job, Plan, Summary, begin, number, one_line, run, wanted
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.recipe_file import load
 from jobs.steps import steps_of, store_of
@@ -55,7 +55,7 @@ def work(recipe: Recipe, *, arms: Arms) -> Summary:
     with contextlib.ExitStack() as stack:
         if any(_open(each.recipe, *_JOBS) for each in every) or _open(base, evaluate.JOB):
             probe(recipe.student.model)
-            stack.enter_context(session(recipe.cluster))
+            stack.enter_context(connected(recipe, "curate", "distill", "choose", "train", "evaluate"))
         _do(recipe, curate.JOB, distill.JOB)
         # Before hours of training: an arm that can't be chosen, or has too few tokens, stops all.
         for each in every:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.curation import Curation, all_there, compared, counted, read, sample, settled, shard_name, small
 from cluster.doing import told_rows
 from cluster.each import each
-from cluster.session import session
 from jobs.draws import nothing_new
 from jobs.first_rows import first_lines
 from jobs.job import Job, Plan, Summary, main, number, previous, show
 from jobs.rate import clear, rate, rates
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
@@ -83,7 +83,7 @@ def work(recipe: Recipe) -> Summary:
     # Once the reading has begun its rows are known to be right, and what a data set was cut from may be gone.
     if step.state() != "begun" or not (store.exists(to.slices) or store.exists(made)):
         show("first rows", first_lines(recipe, hub=True))
-    with session(recipe.cluster):
+    with connected(recipe, "curate"):
         _keep_layout(recipe, store)
         step.begin()
         if not store.exists(made):

@@ -11,10 +11,10 @@ from cluster.asks import Ask, Part, TeacherAt, read_kept
 from cluster.curation import shard_name
 from cluster.each import each
 from cluster.models import probe
-from cluster.session import session
 from jobs.curate import known_size
 from jobs.draws import base_at, drawn, nothing_new
 from jobs.job import Incomplete, Job, Plan, Summary, main, number, previous
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import Step, steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges, most_tokens
@@ -65,7 +65,7 @@ def work(recipe: Recipe) -> Summary:
     steps.distill.needs(steps.curate)
     if any(generation.engine == "student" for generation in recipe.distill.generations):
         probe(recipe.student.model)
-    with session(recipe.cluster):
+    with connected(recipe, "distill"):
         steps.distill.begin()
         started = time.monotonic()
         counts = TraceCounts()

@@ -9,11 +9,11 @@ from dataclasses import replace
 from cluster.asks import Ask, ModelAt, Part, TeacherAt
 from cluster.curation import shard_name
 from cluster.models import identity, probe
-from cluster.session import session
 from jobs.curate import BENCHMARK_SHARDS, BENCHMARKS, benchmark_folder, held_out
 from jobs.draws import base_at, drawn, nothing_new
 from jobs.job import Job, Plan, Summary, main, number, previous
 from jobs.measure import UNSHOWN, measure
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from jobs.worst import at_most, in_all, judge_line, judges
@@ -92,7 +92,7 @@ def work(recipe: Recipe) -> Summary:
     if overlap:
         raise Stop(f"{overlap} held-out problems are in dataset/: the scores would be worth nothing")
     counts = TraceCounts()
-    with session(recipe.cluster):
+    with connected(recipe, "evaluate"):
         steps.evaluate.begin()
         for model in recipe.evaluate.models:
             counts.add(_draw(recipe, model, store))

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cluster.doing import reported
 from cluster.session import in_submitted_job
+from jobs.parcel import COMMIT
 from jobs.recipe import Recipe
 from jobs.recipe_file import load
 from jobs.steps import steps_of, store_of
@@ -178,7 +179,7 @@ def resolved(recipe: Recipe) -> bytes:
     """The recipe as it is written into the run's folder: every value, no key, the versions and the commit."""
     no_key = {"standin": {"key"}}
     values = recipe.model_dump(mode="json", exclude={"teacher": no_key, "evaluate": {"teachers": {"__all__": no_key}}})
-    about = {"versions": dict(_versions()), "longthought": _commit()}
+    about = {"versions": dict(_versions()), "longthought": commit()}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     note = "".join(f"# {line}\n" for line in yaml.safe_dump(about, sort_keys=False).splitlines())
     return (note + text).encode()
@@ -192,8 +193,11 @@ def _versions() -> Iterator[tuple[str, str]]:
             continue
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit of the code; a submitted job's was noted when it was sent."""
     root = Path(__file__).resolve().parent.parent
+    if (root / COMMIT).exists():
+        return (root / COMMIT).read_text()
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, timeout=10

@@ -13,9 +13,19 @@ from pipeline.errors import BadRecipe
 
 def load(path: str, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a file with `key=value` overrides. Raises BadRecipe with one line that says what would be right."""
+    return checked(path, overridden(path, overrides or []))
+
+
+def overridden(path: str, overrides: list[str]) -> dict[str, Any]:
+    """The values of a file, and of those that it extends, with `key=value` overrides; not checked yet."""
     values = values_of(Path(path))
-    for override in overrides or []:
+    for override in overrides:
         _override(values, override)
+    return values
+
+
+def checked(path: str, values: dict[str, Any]) -> Recipe:
+    """The recipe of a file's values. Raises BadRecipe with one line that says what would be right."""
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

@@ -3,9 +3,10 @@
 import contextlib
 
 from cluster.models import probe
-from cluster.session import dashboard_url, session
+from cluster.session import dashboard_url
 from jobs import choose, curate, distill, evaluate, report, train
 from jobs.job import Job, Plan, Summary, main, run, wanted
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 
@@ -27,8 +28,8 @@ def work(recipe: Recipe) -> Summary:
         # Before anything is bought for it.
         probe(recipe.student.model)
     with contextlib.ExitStack() as stack:
-        if any(state != "done" for state in states.values()):
-            stack.enter_context(session(recipe.cluster))
+        if to_do := [name for name, state in states.items() if state != "done"]:
+            stack.enter_context(connected(recipe, *to_do))
             if url := dashboard_url():
                 print(f"Ray dashboard: {url}", flush=True)
         for job in jobs:

@@ -11,8 +11,8 @@ import ray
 
 from cluster.models import probe
 from cluster.packs import PackMeta
+from cluster.placement import on
 from cluster.progress import watched
-from cluster.session import session
 from cluster.training.fit import fit, forget
 from cluster.training.plan import OURS_ALONE, READINGS, RECORD, PhasePlan
 from cluster.training.trackers import check_installed
@@ -22,6 +22,7 @@ from jobs.gate_figures import counted
 from jobs.job import Job, Plan, Summary, main, previous
 from jobs.outside import check_held_out
 from jobs.phases import Prepared, prepared
+from jobs.ready import connected
 from jobs.recipe import Recipe
 from jobs.steps import steps_of, store_of
 from pipeline import lineage
@@ -52,7 +53,7 @@ def work(recipe: Recipe) -> Summary:
     check_installed(recipe.train.watch)
     check_gate(recipe)
     store = store_of(recipe)
-    with session(recipe.cluster):
+    with connected(recipe, "train"):
         # All are packed before any is trained: what is wrong with the last one's data is known at once.
         phases = list(prepared(recipe))
         check_gate(recipe, counted(phases)).warn()
@@ -64,7 +65,7 @@ def work(recipe: Recipe) -> Summary:
         summary = {"phases": trained, "model": store.address("model")}
         steps.train.begin()
         # By a task: the driver may be far from where the weights lie.
-        publish = ray.remote(num_cpus=recipe.stream.verifier_cpus)(_published)
+        publish = ray.remote(num_cpus=recipe.stream.verifier_cpus, **on("cpu"))(_published)
         ray.get(publish.remote(store, phases[-1].export_to, with_adapter=_has_adapter(recipe)))
         opened = trained[-1]["opened"]
         # One that was trained to go on from may now be the last.

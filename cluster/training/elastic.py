@@ -80,7 +80,9 @@ class Reachable(ElasticScalingPolicy):
         state = ray._private.state
         going = state.state.get_draining_nodes()
         here = {
-            node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going and reached(node)
+            node["NodeID"]
+            for node in ray.nodes()
+            if node["Alive"] and self._may(node) and node["NodeID"] not in going and reached(node)
         }
         free = state.available_resources_per_node()
         mine = self._mine()
@@ -94,6 +96,10 @@ class Reachable(ElasticScalingPolicy):
         if time.monotonic() - self._short_since < _PATIENCE_S:
             return found
         return int(super()._count_possible_workers({node: reserved_resources.get(node, {}) for node in here}))
+
+    def _may(self, node: dict[str, Any]) -> bool:
+        """Whether ranks may go there by its labels; Ray counts all nodes."""
+        return (self.scaling_config.label_selector or {}).items() <= node["Labels"].items()
 
     def _mine(self) -> Counter[str]:
         """How many ranks of the last group each node holds; a group that failed holds them until the next starts."""

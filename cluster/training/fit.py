@@ -4,6 +4,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
+from cluster.placement import on
 from cluster.training.kept import Kept
 from cluster.training.plan import PhasePlan
 from pipeline.errors import Stop
@@ -26,6 +27,7 @@ def fit(plan: PhasePlan, *, name: str, folder: str, board: Any, inbox: Any) -> N
         num_workers=most if least == most else (least, most),
         use_gpu=on_gpu,
         resources_per_worker={"CPU": plan.settings.cpus_per_worker} | ({"GPU": 1} if on_gpu else {}),
+        **on("training"),
     )
     run = RunConfig(
         name=name,
