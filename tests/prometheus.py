@@ -97,7 +97,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def scraping(config: Path, folder: Path, *, replaced: Mapping[str, str]) -> Iterator[Prometheus]:
-    """A Prometheus with a configuration (its rules beside it) that scrapes once a second; `replaced` are texts of it."""
+    """A Prometheus with a configuration (its rules beside it) scraping once a second; `replaced` are texts of it."""
     text = config.read_text()
     for old, new in replaced.items():
         assert old in text, f"{config.name} has no {old!r}"
