@@ -18,7 +18,7 @@ import pytest
 import ray.dashboard
 import yaml
 from faults import engine_cores
-from prometheus import Prometheus, Query, metrics_of, promtool, queries, scraping
+from prometheus import Prometheus, Query, metrics_of, promtool, queries, scraping, tool
 from ray.cluster_utils import Cluster
 from tiny import ROOT, recipe, recorded, start, tiny_model
 
@@ -134,7 +134,7 @@ def made(folder: Path) -> Path:
         row["replies"]["b"] = "\\boxed{9^{9^{9^{9}}}}"
     problems.write_text("".join(json.dumps(row) + "\n" for row in hostile))
     standin = {"answers": "replay", "path": str(problems), "replies": ["replies.a", "replies.b"], "latency_s": 0.3}
-    sampling = {"temperature": 1.0, "max_tokens": 128, "min_tokens": 128}
+    sampling = {"temperature": 1.0, "max_tokens": 128}
     return recipe(
         folder,
         problems,
@@ -164,6 +164,7 @@ def made(folder: Path) -> Path:
 @contextlib.contextmanager
 def ray_that_is_watched(folder: Path) -> Iterator[tuple[Cluster, Prometheus]]:
     """A Ray of its own whose figures are a second old at most, and a Prometheus with the project's configuration."""
+    tool("prometheus")
     with pytest.MonkeyPatch.context() as environment:
         for name, value in {
             "RAY_AUTH_MODE": "disabled",
