@@ -123,7 +123,8 @@ def _environment(recipe: Recipe, names: list[str]) -> Iterator[tuple[str, str]]:
         if value is None:
             raise BadRecipe(f"--env {name}: this variable is not set here")
         yield name, value
-    keys = {end.api_key_env for teacher in recipe.teachers.values() for end in teacher.at()} - {None, *names}
+    asked = [teacher for teacher in recipe.teachers.values() if teacher.standin is None]
+    keys = {end.api_key_env for teacher in asked for end in teacher.at()} - set(names)
     for name in sorted(filter(None, keys)):
         if value := variable(name):
             yield name, value
