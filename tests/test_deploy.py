@@ -113,20 +113,21 @@ def test_ray_launches_an_on_demand_head_and_spot_workers_on_ec2(
     assert {told["IamInstanceProfile"]["Arn"].rsplit("/", 1)[1] for told in found.values()} == {"longthought"}
     assert found["head"]["resources"]["CPU"] == 0
     assert [found[name]["resources"].get("GPU", 0) for name in _WORK] == [0, 1, 8]
+    assert all(found[name]["resources"]["memory"] > 2**35 for name in _WORK)
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    ("change", "named"),
     [
-        (lambda head: head.update(InstanceTypes=["m7i.2xlarge"]), ParamValidationError),
-        (lambda head: head.update(InstanceMarketOptions={"MarketTypes": "spot"}), ParamValidationError),
+        (lambda head: head.update(InstanceTypes=["m7i.2xlarge"]), "InstanceTypes"),
+        (lambda head: head.update(InstanceMarketOptions={"MarketTypes": "spot"}), "MarketTypes"),
     ],
 )
-def test_ec2_refuses_a_broken_machine(
-    change: Broken, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ec2_refuses_a_misspelled_machine(
+    change: Broken, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _broken(_read("aws.yaml"), lambda it: change(it["available_node_types"]["head"]["node_config"]))
-    with pytest.raises(error):
+    with pytest.raises(ParamValidationError, match=f'"{named}"'):
         _launched(config, tmp_path, monkeypatch)
 
 
@@ -153,7 +154,8 @@ def _wrong_paths(config: dict[str, Any]) -> set[str]:
 def test_token_and_keys_reach_every_node(name: str) -> None:
     config = _read(name)
     assert config["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
-    assert "--env=RAY_AUTH_MODE=token" in config["docker"]["run_options"]
+    # Without the second the machine's GPUs are not seen inside.
+    assert {"--env=RAY_AUTH_MODE=token", "--env=NVIDIA_VISIBLE_DEVICES=all"} <= set(config["docker"]["run_options"])
     assert not _wrong_paths(config)
     assert _wrong_paths({**config, "cluster_name": "mine"})
 
@@ -198,6 +200,9 @@ def test_every_group_has_its_label_and_comes_from_0(name: str) -> None:
     assert groups["head"]["resources"]["CPU"] == 0
     assert [groups[work]["min_workers"] for work in _WORK] == [0, 0, 0]
     assert all(groups[work]["max_workers"] > 0 and groups[work]["idle_timeout_s"] > 0 for work in _WORK)
+    if name != "aws.yaml":
+        # On AWS the launcher asks EC2 what a machine has, which a test above reads.
+        assert all(groups[work]["resources"]["memory"] > 2**35 for work in _WORK)
 
 
 @pytest.mark.parametrize(("name", "changed"), _CHANGED.items())

@@ -61,17 +61,17 @@ def _crd(kind: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def crds() -> dict[str, dict[str, Any]]:
-    """The schemas of the two kinds, closed."""
-    return {kind: _closed(_crd(kind)) for kind in ("RayCluster", "RayJob")}
+def crds() -> dict[str, jsonschema.Draft7Validator]:
+    """What checks the two kinds, by their schemas closed."""
+    return {kind: jsonschema.Draft7Validator(_closed(_crd(kind))) for kind in ("RayCluster", "RayJob")}
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", _NAMES)
-def test_the_operators_schema_takes_the_file(name: str, crds: dict[str, dict[str, Any]]) -> None:
+def test_the_operators_schema_takes_the_file(name: str, crds: dict[str, jsonschema.Draft7Validator]) -> None:
     value = _read(name)
     assert value["apiVersion"] == "ray.io/v1"
-    jsonschema.validate(value, crds[value["kind"]])
+    crds[value["kind"]].validate(value)
 
 
 def _container(cluster: dict[str, Any]) -> Any:
@@ -97,18 +97,20 @@ def _container(cluster: dict[str, Any]) -> Any:
         lambda cluster: cluster.pop("headGroupSpec"),
     ],
 )
-def test_the_operators_schema_refuses_a_broken_file(name: str, change: Broken, crds: dict[str, dict[str, Any]]) -> None:
+def test_the_operators_schema_refuses_a_broken_file(
+    name: str, change: Broken, crds: dict[str, jsonschema.Draft7Validator]
+) -> None:
     value = _read(name)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(_broken(value, lambda it: change(_cluster(it))), crds[value["kind"]])
+        crds[value["kind"]].validate(_broken(value, lambda it: change(_cluster(it))))
 
 
 @pytest.mark.data
-def test_only_the_closed_schema_sees_a_misspelled_name(crds: dict[str, dict[str, Any]]) -> None:
+def test_only_the_closed_schema_sees_a_misspelled_name(crds: dict[str, jsonschema.Draft7Validator]) -> None:
     job = _broken(_read("job"), lambda it: it["spec"].update(backOffLimit=3))
     jsonschema.validate(job, _crd("RayJob"))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(job, crds["RayJob"])
+        crds["RayJob"].validate(job)
 
 
 def _refused(value: dict[str, Any]) -> list[str]:
@@ -203,6 +205,10 @@ def _may_lie_on(pod: dict[str, Any], labels: dict[str, str]) -> bool:
     )
 
 
+def _tolerates(pod: dict[str, Any], key: str, value: str) -> bool:
+    return any(it["key"] == key and it.get("value", value) == value for it in pod["tolerations"])
+
+
 @pytest.mark.parametrize(
     ("spot", "taint"),
     [
@@ -221,8 +227,10 @@ def test_workers_lie_on_spot_machines_and_the_head_on_others(spot: dict[str, str
         pod = group["template"]["spec"]
         assert _may_lie_on(pod, spot)
         assert not _may_lie_on(pod, {})
-        for key, value in (taint, ("nvidia.com/gpu", "present")):
-            assert any(it["key"] == key and it.get("value", value) == value for it in pod["tolerations"])
+        assert _tolerates(pod, *taint)
+        # Only who asks for GPUs may lie where they are.
+        asks = "nvidia.com/gpu" in pod["containers"][0]["resources"]["limits"]
+        assert _tolerates(pod, "nvidia.com/gpu", "present") == asks
 
 
 def test_the_job_asks_for_the_labels_that_the_groups_have() -> None:
