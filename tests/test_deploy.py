@@ -105,7 +105,11 @@ def _launched(config: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatc
 def test_ray_launches_an_on_demand_head_and_spot_workers_on_ec2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = _launched(_read("aws.yaml"), tmp_path, monkeypatch)
+    config = _read("aws.yaml")
+    # Moto calls a machine spot whatever market it is bought on.
+    markets = [config["available_node_types"][name]["node_config"]["InstanceMarketOptions"] for name in _WORK]
+    assert markets == [{"MarketType": "spot"}] * 3
+    found = _launched(config, tmp_path, monkeypatch)
     assert {name: told.get("InstanceLifecycle") for name, told in found.items()} == {
         "head": None,
         **dict.fromkeys(_WORK, "spot"),
