@@ -30,6 +30,11 @@ _RAY = Path(sys.executable).parent / "ray"
 _MACHINE = {"PYTHONUNBUFFERED": "1", "PATH": f"{_RAY.parent}:{os.environ['PATH']}"}
 _START_S, _END_S = 90.0, 30.0
 _HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
+# What is done on a machine before it is a node.
+_NOT_HERE = (
+    *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
+    *("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files"),
+)
 _PROVIDER = {
     "type": "external",
     "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
@@ -95,6 +100,9 @@ def autoscaled(
         "idle_timeout_minutes": idle_s / 60,
         "head_node_type": "ray.head.default",
         "available_node_types": kinds,
+        **{name: [] for name in _NOT_HERE},
+        "auth": {},
+        "file_mounts": {},
     }
     with _head(token=token, cpus=0, scaling=scaling) as made:
         yield made
