@@ -87,13 +87,12 @@ def _kinds(alone: bool) -> list[Kind] | None:
 
 def _coming() -> list[Kind] | None:
     """Node types of the head's autoscaler; none without one, None where another program adds nodes."""
-    (head,) = [node for node in ray.nodes() if node["Alive"] and "node:__internal_head__" in node["Resources"]] or [
-        None
-    ]
-    if head is None:
+    heads = [node for node in ray.nodes() if node["Alive"] and "node:__internal_head__" in node["Resources"]]
+    if not heads:
         return None
-    on_head = NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
-    told = ray.get(ray.remote(num_cpus=0)(_autoscaler).options(scheduling_strategy=on_head).remote())
+    on_head = NodeAffinitySchedulingStrategy(heads[0]["NodeID"], soft=False)
+    asked = ray.remote(num_cpus=0)(_autoscaler).options(scheduling_strategy=on_head)
+    told = ray.get(asked.remote(ray.get_runtime_context().gcs_address))
     if told is None:
         return None
     types = told.get("available_node_types", {})

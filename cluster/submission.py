@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import ray
 import requests
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.session import job_address
@@ -21,6 +23,11 @@ from pipeline.errors import Stop
 _CONNECT_S = 10.0
 _AGAIN_S = (1.0, 15.0)
 _STOPPED = 130
+_TALKATIVE = (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+)
 _TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the cluster's"
 
 
@@ -42,10 +49,13 @@ class Jobs:
 
     def __init__(self, address: str | None) -> None:
         """Raises Stop where nothing answers, the token is wrong, or the cluster runs another Ray."""
+        # What Ray's client tells of its uploads and connections is not for people.
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.address = job_address(address)
         _reachable(self.address)
         self._client = _connected(self.address)
-        _same_ray(self._client.get_version(), self.address)
+        _same_ray(self._client, self.address)
 
     def start(self, entry: Entry) -> None:
         """Submit it; its files are uploaded first. Raises Stop when the cluster refuses it."""
@@ -155,17 +165,16 @@ def _connected(address: str) -> JobSubmissionClient:
     except requests.exceptions.HTTPError as error:
         status = error.response.status_code
         raise Stop(f"{address} is no Ray dashboard, or not this one's: it answers {status}") from error
+    except AuthenticationError as error:
+        wrong = "refuses the token" if "invalid" in str(error) else "asks for a token, and none was sent"
+        raise Stop(f"the cluster at {address} {wrong}: {_TOKEN}") from error
     except (RuntimeError, ConnectionError, ValueError, requests.exceptions.RequestException) as error:
-        said = str(error)
-        if "Authentication required" in said or "Missing authentication" in said:
-            raise Stop(f"the cluster at {address} asks for a token, and none was sent: {_TOKEN}") from error
-        if "Authentication failed" in said or "Invalid authentication" in said:
-            raise Stop(f"the cluster at {address} refuses the token: {_TOKEN}") from error
         raise Stop(f"can't use the cluster at {address}: {_first_line(error)}") from error
 
 
-def _same_ray(there: str, address: str) -> None:
+def _same_ray(client: JobSubmissionClient, address: str) -> None:
     """Ray promises nothing between minor versions, and Longthought reaches into its inside at some places."""
+    there = client._server_ray_version or "of unknown version"
     if there.split(".")[:2] != ray.__version__.split(".")[:2]:
         raise Stop(
             f"the cluster at {address} runs Ray {there}, and this Longthought is made for {ray.__version__}: "

@@ -84,5 +84,5 @@ def _check_size(files: list[Path]) -> None:
         largest = max(sizes, key=lambda file: sizes[file])
         raise Stop(
             f"the recipe names {mib:,.0f} MiB of local files (the largest is {largest}), and a job takes "
-            f"{_MOST_MIB} MiB along: put them where every node reaches them (a mounted folder, s3://) and name them by that"
+            f"{_MOST_MIB} MiB along: put them where every node reaches them (a mounted folder, s3://), and name that"
         )

@@ -106,14 +106,19 @@ def pins(extra: str) -> Iterator[str]:
     wanted = project["dependencies"] + (project["optional-dependencies"][extra] if extra != "core" else [])
     exact = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
-        name, equals, version = line.partition("==")
+        name, equals, _ = line.partition("==")
         if equals:
-            exact[name] = version
+            exact[_plain(name)] = line
     for line in wanted:
-        name = line.partition(">")[0].partition("=")[0].partition("[")[0]
+        name = _plain(line.partition(">")[0].partition("=")[0].partition("[")[0])
         # The cluster's own Ray stays.
         if name != "ray":
-            yield f"{name}=={exact[name]}" if name in exact else line
+            yield exact.get(name, line)
+
+
+def _plain(name: str) -> str:
+    """A package's name as all of its spellings come to."""
+    return name.lower().replace("_", "-")
 
 
 def _environment(recipe: Recipe, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -123,7 +128,8 @@ def _environment(recipe: Recipe, names: list[str]) -> Iterator[tuple[str, str]]:
         if value is None:
             raise BadRecipe(f"--env {name}: this variable is not set here")
         yield name, value
-    keys = {end.api_key_env for teacher in recipe.teachers.values() for end in teacher.at()} - {None, *names}
+    asked = [teacher for teacher in recipe.teachers.values() if teacher.standin is None]
+    keys = {end.api_key_env for teacher in asked for end in teacher.at()} - set(names)
     for name in sorted(filter(None, keys)):
         if value := variable(name):
             yield name, value

@@ -15,7 +15,9 @@ from pipeline.errors import Stop
 from pipeline.store import Store
 
 _NAME = "lock.json"
-_BEAT_S, _STALE_S, _GRACE_S = 10.0, 60.0, 20.0
+_BEAT_S, _GRACE_S = 10.0, 20.0
+STALE_S = 60.0
+"""Seconds without a sign of life after which a command on another machine counts as gone."""
 
 
 @contextlib.contextmanager
@@ -57,6 +59,11 @@ def locked(store: Store, *, command: str) -> Iterator[None]:
             store.delete(_NAME)
 
 
+def holder(store: Store) -> dict[str, Any] | None:
+    """Who holds a run's lock: command, machine, process, and `beat`, the time of its last sign of life; else None."""
+    return _read(store)
+
+
 def _read(store: Store) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError, ValueError):
         held: dict[str, Any] = store.read_json(_NAME)
@@ -68,7 +75,7 @@ def _lives(held: dict[str, Any]) -> bool:
     if held["machine"] == os.uname().nodename:
         # However long ago its last sign of life: a machine that slept wakes up again.
         return bool(_started(held["process"]) == held["started"])
-    return bool(time.time() - held["beat"] <= _STALE_S)
+    return bool(time.time() - held["beat"] <= STALE_S)
 
 
 def _lost(store: Store) -> str:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ _RAY = Path(sys.executable).parent / "ray"
 _MACHINE = {"PYTHONUNBUFFERED": "1", "PATH": f"{_RAY.parent}:{os.environ['PATH']}"}
 _START_S, _END_S = 90.0, 30.0
 _HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
+# What is done on a machine before it is a node.
+_NOT_HERE = (
+    *("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands"),
+    *("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files"),
+)
 _PROVIDER = {
     "type": "external",
     "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
@@ -53,6 +58,13 @@ class Nodes:
     """What a driver or a client of this cluster must have in its environment."""
     started: list["subprocess.Popen[str]"] = field(default_factory=list)
 
+    def join(self, cpus: float, *, inside: Sequence[str] = ()) -> None:
+        """One node more; `inside` is a command that runs the one after it, such as unshare."""
+        # One after the other: two that start at once on one machine take the same names for their sockets.
+        more = _Start(_worker(self.gcs, cpus, self.folder / str(len(self.started))), self.environment, inside=inside)
+        self.started.append(more.process)
+        more.wait()
+
     def kill(self, at: int) -> None:
         """SIGKILL a node, counted from 0 (the head), and all below it."""
         killed(psutil.Process(self.started[at].pid))
@@ -69,10 +81,7 @@ def started(nodes: int = 3, *, cpus: float = 1, token: bool = True, head_cpus: f
     """A head and further nodes, `nodes` in all, each with so many CPUs; `head_cpus` where the head differs."""
     with _head(token=token, cpus=cpus if head_cpus is None else head_cpus) as made:
         for _ in range(nodes - 1):
-            # One after the other: two that start at once on one machine take the same names for their sockets.
-            more = _Start(_worker(made.gcs, cpus), made.environment)
-            made.started.append(more.process)
-            more.wait()
+            made.join(cpus)
         yield made
 
 
@@ -95,6 +104,9 @@ def autoscaled(
         "idle_timeout_minutes": idle_s / 60,
         "head_node_type": "ray.head.default",
         "available_node_types": kinds,
+        **{name: [] for name in _NOT_HERE},
+        "auth": {},
+        "file_mounts": {},
     }
     with _head(token=token, cpus=0, scaling=scaling) as made:
         yield made
@@ -165,9 +177,9 @@ _SCALING = {
 }
 
 
-def _worker(gcs: str, cpus: float) -> list[str]:
-    # A head's file on metrics names all nodes of this machine only if they have one log folder: no --temp-dir here.
-    node = ("--dashboard-agent-listen-port=0", "--include-log-monitor=false")
+def _worker(gcs: str, cpus: float, folder: Path) -> list[str]:
+    # A folder of its own, as on a machine of its own: nodes that share one delete each other's copies of a job's files.
+    node = ("--dashboard-agent-listen-port=0", "--include-log-monitor=false", f"--temp-dir={folder}")
     return ["start", "--block", f"--address={gcs}", *node, *_node(cpus)]
 
 
@@ -180,9 +192,9 @@ def _node(cpus: float) -> list[str]:
 class _Start:
     """A `ray start --block` and what it says."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str], *, inside: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [str(_RAY), *command],
+            [*inside, str(_RAY), *command],
             env=os.environ | environment | _MACHINE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
