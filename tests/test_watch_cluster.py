@@ -131,7 +131,7 @@ def made(folder: Path) -> Path:
     problems = recorded(folder / "problems.jsonl", problems=90)
     hostile = [json.loads(line) for line in problems.read_text().splitlines()]
     for row in hostile[::15]:
-        row["replies"]["b"] = "\\boxed{9^{9^{9^{9}}}}"
+        row["replies"]["b"] = "\\boxed{\\Gamma(10^{9})}"
     problems.write_text("".join(json.dumps(row) + "\n" for row in hostile))
     standin = {"answers": "replay", "path": str(problems), "replies": ["replies.a", "replies.b"], "latency_s": 0.3}
     sampling = {"temperature": 1.0, "max_tokens": 128}
@@ -140,6 +140,7 @@ def made(folder: Path) -> Path:
         problems,
         shards=6,
         budget_usd=1.0,
+        verify={"timeout_s": 1},
         teacher={
             "model": "recorded",
             "standin": standin | {"share_429": 0.1, "share_500": 0.1},
