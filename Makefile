@@ -14,6 +14,9 @@ ifeq ($(EXTRA),cpu)
 UV_FLAGS = --overrides overrides-cpu.txt $(if $(TORCH_WHEEL),,--torch-backend cpu)
 endif
 
+# The pins are those of the CPU builds; of these two the GPU builds ask for other versions, and say which.
+UNPINNED = $(if $(filter gpu,$(EXTRA)),^apache-tvm-ffi==\|^triton==,^$$)
+
 N ?= 30
 SEED ?= 1
 
@@ -47,8 +50,9 @@ $(VENV)/.ready-$(EXTRA): pyproject.toml constraints.txt overrides-cpu.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || { echo "setting up $(VENV) (once, a few minutes on a slow line)"; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check "uv==0.13.9"
+	@grep -v '$(UNPINNED)' constraints.txt > $(VENV)/constraints.txt
 	@UV_FIND_LINKS="$(FIND_LINKS)" $(UV) pip install -q --compile-bytecode --python $(BIN)/python -r pyproject.toml --extra $(EXTRA) --extra dev \
-		--constraints constraints.txt $(UV_FLAGS)
+		--constraints $(VENV)/constraints.txt $(UV_FLAGS)
 	@touch $@
 
 pins: setup

@@ -5,14 +5,19 @@ Prometheus sees it as `ray_longthought_rows_total{run, step, outcome="correct"}`
 are in cluster/vllm_stats.py and cluster/training/trackers.py.
 """
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
+from weakref import WeakSet
 
 from ray.util.metrics import Counter, Gauge
 
 _PREFIX = "longthought_"
+# Ray forgets a gauge that is not set for two of its intervals (of 10 s by default).
+_REPEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Exported:
     def __init__(self, run: str, step: str) -> None:
         self._tags = {"run": run, "step": step}
         self._told: dict[str, float] = {}
+        _exported.add(self)
+        _repeating()
 
     def tell(self, figures: Mapping[str, Any]) -> None:
         """Pass on what the figures are now; names that are no metric's are for people alone."""
@@ -55,6 +62,13 @@ class Exported:
             metric, *labels = name.split("/")
             if metric in METRICS and value != self._told.get(name):
                 self._pass_on(metric, dict(zip(METRICS[metric].labels, labels, strict=True)), name, float(value))
+
+    def repeat(self) -> None:
+        """Set the gauges again."""
+        for name, value in list(self._told.items()):
+            metric, *labels = name.split("/")
+            if METRICS[metric].kind == "gauge":
+                self._pass_on(metric, dict(zip(METRICS[metric].labels, labels, strict=True)), name, value)
 
     def _pass_on(self, metric: str, labels: dict[str, str], name: str, value: float) -> None:
         made, tags = _made(metric), self._tags | labels
@@ -70,3 +84,17 @@ def _made(name: str) -> Counter | Gauge:
     metric = METRICS[name]
     kind = Counter if metric.kind == "counter" else Gauge
     return kind(_PREFIX + name, description=metric.about, tag_keys=("run", "step", *metric.labels))
+
+
+_exported: "WeakSet[Exported]" = WeakSet()
+
+
+@cache
+def _repeating() -> None:
+    def repeat() -> None:
+        while True:
+            time.sleep(_REPEAT_S)
+            for one in list(_exported):
+                one.repeat()
+
+    threading.Thread(target=repeat, name="metrics", daemon=True).start()

@@ -14,6 +14,9 @@ train_ray  real tokens/s of two ranks under Ray Train against the same loop unde
 train_gpu  tokens/s, MFU and peak memory of windows of 4k, 16k and 32k tokens, where there is a GPU (*)
 dedup_memory  largest process of dedup at a million rows against 200,000 (*)
 scale    memory and time of 200,000 calls against 20,000 through jobs.distill (*)
+nodes    calls/s on two and four nodes against one, one caller each, through jobs.distill (*)
+nodes_full  the same on four nodes with ever more calls at once, until the cores run out (*)
+thousand what one process keeps of a run with 1,000 callers and 100,000 shards, measured at smaller sizes (*)
 
 (*) takes minutes, so only when it is named
 """
@@ -33,11 +36,13 @@ from jobs.benches.dedup import dedup, dedup_memory
 from jobs.benches.engine import engine
 from jobs.benches.errors import errors
 from jobs.benches.http import http
+from jobs.benches.nodes import nodes, nodes_full
 from jobs.benches.pack import pack
 from jobs.benches.result import Result
 from jobs.benches.scale import scale
 from jobs.benches.stream import stream
 from jobs.benches.teacher import teacher
+from jobs.benches.thousand import thousand
 from jobs.benches.train import train_ray, train_trl
 from jobs.benches.train_gpu import train_gpu
 from jobs.benches.verify import verify
@@ -57,6 +62,9 @@ BENCHES: dict[str, Bench] = {
 }
 LONG: dict[str, Bench] = {
     "scale": scale,
+    "nodes": nodes,
+    "nodes_full": nodes_full,
+    "thousand": thousand,
     "dedup_memory": dedup_memory,
     "train_trl": train_trl,
     "train_ray": train_ray,

@@ -73,7 +73,12 @@ class Nodes:
         """The nodes' raylets that run, oldest first."""
         running = [psutil.Process(each.pid) for each in self.started if each.poll() is None]
         found = [each for start in running for each in start.children(recursive=True) if _is_raylet(each)]
-        return sorted(found, key=lambda each: each.create_time())
+        return sorted(found, key=psutil.Process.create_time)
+
+    @property
+    def workers(self) -> int:
+        """Nodes that run, without the head."""
+        return len(self.raylets()) - 1
 
 
 @contextlib.contextmanager
