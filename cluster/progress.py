@@ -131,7 +131,9 @@ def watched(
 @contextlib.contextmanager
 def unseen(run: str, step: str, *, parts: int | None = None) -> Iterator[Any]:
     """A board for the length of the block that is shown to nobody here; its metrics are exported."""
-    on = {"name": f"{run}-{step}-board".replace(" ", "-"), "scheduling_strategy": beside_driver()}
+    # A name is free again only a while after its actor's end.
+    name = f"{run}-{step}-board-{uuid.uuid4().hex[:6]}".replace(" ", "-")
+    on = {"name": name, "scheduling_strategy": beside_driver()}
     board = Board.options(**on).remote(run, step, parts)  # type: ignore[attr-defined]
     try:
         yield board

@@ -8,7 +8,7 @@ from distilled import Distilling, Wanted, wanted
 from plain import content
 from real_nodes import Nodes, autoscaled, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.beside]
+pytestmark = pytest.mark.ray
 
 _CALLERS = 4
 _DOWN_S = 60.0

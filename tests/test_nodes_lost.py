@@ -12,7 +12,7 @@ from distilled import DRAWS, IN_FLIGHT, Distilling, Wanted, wanted
 from plain import content
 from real_nodes import Nodes, autoscaled, killed, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.beside]
+pytestmark = pytest.mark.ray
 
 _NODES, _PROBLEMS = 2, 200
 

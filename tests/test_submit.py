@@ -20,7 +20,7 @@ from plain import CONTENT
 from real_nodes import Nodes, started, until
 from tiny import ROOT, recipe, recorded, tiny_model
 
-pytestmark = [pytest.mark.ray, pytest.mark.beside]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
