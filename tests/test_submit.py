@@ -47,6 +47,8 @@ def submitted(*arguments: object, folder: Path, **environment: str) -> "subproce
         [sys.executable, "-m", "jobs.submit", *map(str, arguments)],
         cwd=folder,
         env=clean | {"PYTHONPATH": str(ROOT), "HOME": str(folder)} | environment,
+        # Whoever runs the tests may ignore Ctrl-C, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
