@@ -209,6 +209,9 @@ def _quiet() -> None:
     context.execution_no_progress_timeout_s = -1
     # A node may go while an actor starts on it; Ray Data would give up the run at the first.
     context.max_consecutive_actor_init_deaths = 5
+    # A pool grows once its actors have all they work on at once; more than that is never queued in one of them, and
+    # Ray Data's own threshold of 1.75 times as much would never be reached.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     # A Ray started here asks for a token by default, and says so at length.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     for name in ("ray.data", "ray.train"):

@@ -12,10 +12,7 @@ from distilled import DRAWS, IN_FLIGHT, Distilling, Wanted, wanted
 from plain import content
 from real_nodes import Nodes, autoscaled, killed, until
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.xfail(run=False, reason="known defect: with two nodes of one CPU the second never gets a caller"),
-]
+pytestmark = pytest.mark.ray
 
 _NODES, _PROBLEMS = 2, 200
 
