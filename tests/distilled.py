@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from plain import without_ray
 from real_nodes import Nodes, until
 from standin_lives import Teacher
@@ -82,3 +83,16 @@ class Distilling:
         out, err = self._process.communicate(timeout=_RUN_S)
         assert self._process.returncode == 0, out[-2000:] + err[-4000:]
         return time.monotonic() - self._began
+
+
+def callers(*raylets: psutil.Process) -> int:
+    """Callers of a teacher that run on these nodes."""
+    processes = [each for raylet in raylets for each in raylet.children(recursive=True)]
+    return sum("MapBatches(Generate)" in _command(each) for each in processes)
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from distilled import Distilling, Wanted, wanted
+from distilled import Distilling, Wanted, callers, wanted
 from plain import content
 from real_nodes import Nodes, autoscaled, until
 
@@ -34,8 +34,10 @@ def nodes() -> Iterator[Nodes]:
 def test_distilling_brings_nodes_and_gives_them_back(unbroken: Wanted, nodes: Nodes, tmp_path: Path) -> None:
     with Distilling(unbroken, nodes, tmp_path) as run:
         up = run.until(lambda: nodes.workers == _CALLERS, "all nodes")
+        at_work = run.until(lambda: all(callers(each) == 1 for each in nodes.raylets()[1:]), "a caller on each")
         held = run.ended()
     down = until(lambda: nodes.workers == 1, seconds=_DOWN_S, what="one node again")
-    print(f"1 -> {_CALLERS} nodes in {up:.0f} s, the run {held:.0f} s, back to 1 in {down:.0f} s after it")
+    print(f"1 -> {_CALLERS} nodes in {up:.0f} s, a caller on each in {at_work:.0f} s")
+    print(f"the run {held:.0f} s, back to 1 in {down:.0f} s after it")
     assert content(tmp_path) == unbroken.traces
     assert unbroken.teacher.billed["requests"] == len(unbroken.traces)

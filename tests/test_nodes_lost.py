@@ -6,9 +6,8 @@ tests/test_faults.py kills nodes of a cluster that a person mends; here nobody a
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from distilled import DRAWS, IN_FLIGHT, Distilling, Wanted, wanted
+from distilled import DRAWS, IN_FLIGHT, Distilling, Wanted, callers, wanted
 from plain import content
 from real_nodes import Nodes, autoscaled, killed, until
 
@@ -39,9 +38,10 @@ def test_a_lost_node_is_replaced_and_only_its_calls_are_bought_again(
 ) -> None:
     calls = _PROBLEMS * DRAWS
     with Distilling(unbroken, nodes, tmp_path) as run:
-        run.until(lambda: unbroken.teacher.billed["requests"] > calls / 4 and _callers(nodes) == _NODES, "two callers")
-        lost = next(each for each in reversed(nodes.raylets()) if _callers_below(each))
-        in_flight = _callers_below(lost) * IN_FLIGHT
+        run.until(lambda: callers(*nodes.raylets()) == _NODES, "two callers")
+        run.until(lambda: unbroken.teacher.billed["requests"] > calls / 4, "a quarter of the calls")
+        lost = next(each for each in reversed(nodes.raylets()) if callers(each))
+        in_flight = callers(lost) * IN_FLIGHT
         finished = len(list((tmp_path / "runs" / "made" / "traces").glob("*.parquet")))
         killed(lost)
         at = run.until(lambda: nodes.workers == _NODES - 1, "a node less")
@@ -52,18 +52,3 @@ def test_a_lost_node_is_replaced_and_only_its_calls_are_bought_again(
     assert content(tmp_path) == unbroken.traces
     assert in_flight > 0
     assert 0 <= again <= in_flight
-
-
-def _callers(nodes: Nodes) -> int:
-    return sum(_callers_below(each) for each in nodes.raylets())
-
-
-def _callers_below(raylet: psutil.Process) -> int:
-    return sum("MapBatches(Generate)" in " ".join(_words(each)) for each in raylet.children(recursive=True))
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
